@@ -1,0 +1,66 @@
+"""The decoder, notebook 03: from a point of the latent space to an image."""
+
+import keras
+import numpy as np
+from keras import layers, ops
+
+from helpers.data import PIXELS
+from helpers.encoder import check_latent_dim
+
+
+def build_decoder(latent_dim: int = 2) -> keras.Model:
+    """latent_dim -> Dense 64, ReLU -> Dense 784, the logits.
+
+    Maps z (n, latent_dim) to logits (n, 784); their sigmoid is the reconstruction, the
+    probability of ink in each pixel (Kingma and Welling 2013, arXiv 1312.6114,
+    appendix C.1).
+
+    Raises:
+        ValueError: `latent_dim` is not a whole number of at least 1.
+    """
+    check_latent_dim(latent_dim)
+    z = keras.Input((latent_dim,), name="z")
+    hidden = layers.Dense(64, activation="relu", name="decoder_hidden")(z)
+    return keras.Model(z, layers.Dense(PIXELS, name="logits")(hidden), name="decoder")
+
+
+def check_match(encoder: keras.Model, decoder: keras.Model) -> None:
+    """Raise ValueError unless the encoder ends in z_mean, z_log_var, z that the decoder takes."""
+    if len(encoder.outputs) != 3:
+        raise ValueError(
+            "encoder: expected three outputs, z_mean, z_log_var and z (see add_sampling), "
+            f"got {len(encoder.outputs)}"
+        )
+    width, expected = encoder.outputs[2].shape[-1], decoder.inputs[0].shape[-1]
+    if width != expected:
+        raise ValueError(
+            f"decoder: expected a decoder of {width} latent dimensions, as the encoder has, "
+            f"got one of {expected}"
+        )
+
+
+def compose(encoder: keras.Model, decoder: keras.Model) -> keras.Model:
+    """The end-to-end model: x (n, 784) -> one reconstruction (n, 784) in [0, 1].
+
+    Raises:
+        ValueError: the encoder has no sampled z, or z does not fit the decoder.
+    """
+    check_match(encoder, decoder)
+    x = keras.Input((PIXELS,), name="x")
+    reconstruction = layers.Activation("sigmoid", name="reconstruction")(decoder(encoder(x)[2]))
+    return keras.Model(x, reconstruction, name="vae")
+
+
+def decode(decoder: keras.Model, z: np.ndarray) -> np.ndarray:
+    """Decode points z (n, latent_dim) in one call: images (n, 784) float32 in [0, 1].
+
+    Raises:
+        ValueError: `z` has another shape, or values that are not finite.
+    """
+    z = np.asarray(z, "float32")
+    width = decoder.inputs[0].shape[-1]
+    if z.ndim != 2 or z.shape[1] != width:
+        raise ValueError(f"z: expected shape (n, {width}), got {z.shape}")
+    if not np.isfinite(z).all():
+        raise ValueError("z: expected finite values, got NaN or infinity")
+    return ops.convert_to_numpy(ops.sigmoid(decoder(z)))

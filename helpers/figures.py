@@ -1,0 +1,51 @@
+"""How the course's figures look and how they reach the page, with a text alternative."""
+
+from base64 import b64encode
+from io import BytesIO
+
+import matplotlib.pyplot as plt
+from IPython.display import display
+
+# Ten colours that stay apart without full colour vision (Paul Tol's "muted" scheme and a
+# grey); the digits are told apart by their shape as well.
+DIGIT_COLOURS = (
+    "#332288 #88CCEE #44AA99 #117733 #999933 #DDCC77 #CC6677 #882255 #AA4499 #555555".split()
+)
+
+plt.rcParams.update(
+    {
+        "figure.figsize": (7, 4),
+        "figure.dpi": 100,
+        "savefig.dpi": 130,
+        "savefig.bbox": "tight",
+        "font.size": 11,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "image.cmap": "gray_r",
+        "axes.prop_cycle": plt.cycler(
+            color=["#332288", "#CC6677", "#117733", "#999933"], linestyle=["-", "--", "-.", ":"]
+        ),
+    }
+)
+
+
+def show(alt: str) -> None:
+    """Display the current figure as a PNG whose text alternative is `alt`, and close it.
+
+    Raises:
+        ValueError: `alt` is empty, or no figure is open.
+    """
+    if not isinstance(alt, str) or not alt.strip():
+        raise ValueError(f"alt: expected a sentence that says what is to be seen, got {alt!r}")
+    if not plt.get_fignums():
+        raise ValueError("show: expected an open figure, got none")
+    png = BytesIO()
+    plt.savefig(png, format="png")
+    plt.close()
+    show_png(png.getvalue(), alt)
+
+
+def show_png(png: bytes, alt: str) -> None:
+    """Display the bytes of a PNG with the text alternative `alt`."""
+    data = {"image/png": b64encode(png).decode(), "text/plain": alt}
+    display(data, raw=True, metadata={"image/png": {"alt": alt}})

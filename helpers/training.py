@@ -1,0 +1,224 @@
+"""The model that trains, notebook 05: Keras's `fit` with many steps in one compiled call."""
+
+import random
+
+import keras
+import numpy as np
+import tensorflow as tf
+from IPython import get_ipython
+from IPython.display import display
+from keras import KerasTensor, ops
+
+from helpers.data import PIXELS, check_images
+from helpers.decoder import build_decoder, check_match
+from helpers.encoder import build_encoder
+from helpers.loss import check_beta, kl_divergence, reconstruction_loss
+from helpers.sampling import Sampling, add_sampling
+
+Pair = tuple[KerasTensor, KerasTensor]
+
+
+class Chunks(keras.utils.PyDataset):
+    """Images cut into chunks of many batches, so that one call trains on many batches.
+
+    Item i is a pair: images (steps, batch_size, 784) of the dtype given, and weights
+    (steps, batch_size) float32, 1 for an image and 0 for the padding that fills the last
+    chunk. An epoch holds each image once, in a new order if `shuffle`.
+    """
+
+    def __init__(
+        self, x: np.ndarray, batch_size: int, shuffle: bool = False, steps: int = 125
+    ) -> None:
+        """Cut `x` (n, 784) into chunks of equal length, at most `steps` batches each."""
+        super().__init__()
+        batches = -(-len(x) // batch_size)
+        self.count = -(-batches // steps)
+        self.shape = (-(-batches // self.count), batch_size)
+        self.x, self.shuffle = x, shuffle
+        self.order = np.arange(len(x))
+        self.rng = np.random.default_rng(random.getrandbits(64))  # follows set_random_seed
+        self.on_epoch_end()
+
+    def __len__(self) -> int:
+        """The number of chunks in an epoch."""
+        return self.count
+
+    def __getitem__(self, i: int) -> tuple[np.ndarray, np.ndarray]:
+        """Chunk i of this epoch: images and weights."""
+        size = self.shape[0] * self.shape[1]
+        chosen = self.order[i * size : (i + 1) * size]
+        images = np.zeros((size, self.x.shape[1]), self.x.dtype)
+        images[: len(chosen)] = self.x[chosen]
+        weights = (np.arange(size) < len(chosen)).astype("float32")
+        return images.reshape(*self.shape, -1), weights.reshape(self.shape)
+
+    def on_epoch_end(self) -> None:
+        """Draw the order of the next epoch."""
+        if self.shuffle:
+            self.rng.shuffle(self.order)
+
+
+class Progress(keras.callbacks.Callback):
+    """One line in the notebook that follows the epochs and stays, complete, in its output."""
+
+    def on_train_begin(self, logs: dict | None = None) -> None:
+        """Show the line."""
+        self.line = display({"text/plain": "compiling ..."}, raw=True, display_id=True)
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        """Update the line."""
+        done, total = epoch + 1, self.params["epochs"]
+        bar = ("█" * round(20 * done / total)).ljust(20, "░")
+        values = ", ".join(f"{name} {value:.2f}" for name, value in logs.items() if "loss" in name)
+        self.line.update({"text/plain": f"{bar} epoch {done} of {total}: {values}"}, raw=True)
+
+
+@keras.saving.register_keras_serializable("vae_course")
+class VAE(keras.Model):
+    """A variational autoencoder whose loss is reconstruction_loss + beta * kl_divergence.
+
+    With beta 1 the loss is the negative ELBO (Kingma and Welling 2013, arXiv 1312.6114,
+    equation 10, one sample), with another beta that of a beta-VAE (Higgins et al. 2017).
+    `fit` and `evaluate` take images (n, 784), bytes or floats in [0, 1], and report
+    loss, reconstruction_loss and kl_divergence in nats an image. Calling the model maps
+    x (n, 784) floats to one reconstruction (n, 784).
+
+    Raises:
+        ValueError: `beta` is negative, or the encoder's z does not fit the decoder.
+    """
+
+    def __init__(
+        self, encoder: keras.Model, decoder: keras.Model, beta: float = 1.0, **kwargs
+    ) -> None:
+        """Join an encoder with outputs z_mean, z_log_var, z and a decoder from z to logits."""
+        super().__init__(**kwargs)
+        check_match(encoder, decoder)
+        self.encoder, self.decoder, self.beta = encoder, decoder, check_beta(beta)
+        names = ("loss", "reconstruction_loss", "kl_divergence")
+        self.means = [keras.metrics.Mean(name) for name in names]
+        self.build((None, PIXELS))
+
+    def build(self, input_shape: tuple) -> None:
+        """Mark the model as built: encoder and decoder come with their weights."""
+        self.built = True
+
+    def call(self, x: KerasTensor) -> KerasTensor:
+        """One reconstruction (n, 784) for each image, from one sampled z."""
+        return ops.sigmoid(self.decoder(self.encoder(x)[2]))
+
+    def terms(self, x: KerasTensor) -> Pair:
+        """reconstruction_loss and kl_divergence of each image, (n,) nats, with one sampled z."""
+        z_mean, z_log_var, z = self.encoder(x)
+        return reconstruction_loss(x, self.decoder(z)), kl_divergence(z_mean, z_log_var)
+
+    def descend(self, x: KerasTensor, weight: KerasTensor) -> Pair:
+        """One optimizer step on one batch; returns the two terms summed over its images."""
+        with tf.GradientTape() as tape:
+            reconstruction, kl = (ops.sum(term * weight) for term in self.terms(x))
+            loss = (reconstruction + self.beta * kl) / ops.sum(weight)
+        variables = self.trainable_variables
+        self.optimizer.apply(tape.gradient(loss, variables), variables)
+        return reconstruction, kl
+
+    def train_step(self, chunk: Pair) -> dict:
+        """A step on every batch of a chunk, in one call."""
+        reconstruction, kl = self.descend_chunk(*chunk)
+        count = ops.sum(chunk[1])
+        return self._report(reconstruction / count, kl / count, count)
+
+    @tf.function(jit_compile=True)
+    def descend_chunk(self, x: KerasTensor, weight: KerasTensor) -> Pair:
+        """`descend` on every batch of a chunk, in one loop that XLA compiles as a whole."""
+
+        def step(i: KerasTensor, reconstruction: KerasTensor, kl: KerasTensor) -> tuple:
+            batch = self.descend(_grey(x[i]), weight[i])
+            return i + 1, reconstruction + batch[0], kl + batch[1]
+
+        batches = ops.sum(ops.cast(weight[:, 0], "int32"))  # a batch of padding is no step
+        return tf.while_loop(lambda i, *_: i < batches, step, [0, 0.0, 0.0])[1:]
+
+    def test_step(self, chunk: Pair) -> dict:
+        """The loss of a chunk, all its images at once."""
+        x, weight = chunk
+        return self._report(*self.terms(_grey(ops.reshape(x, (-1, PIXELS)))), ops.ravel(weight))
+
+    def _report(self, reconstruction: KerasTensor, kl: KerasTensor, weight: KerasTensor) -> dict:
+        values = (reconstruction + self.beta * kl, reconstruction, kl)
+        for mean, value in zip(self.means, values, strict=True):
+            mean.update_state(value, sample_weight=weight)
+        return {mean.name: mean.result() for mean in self.means}
+
+    def fit(
+        self,
+        x: np.ndarray,
+        batch_size: int = 32,
+        epochs: int = 1,
+        validation_data: np.ndarray | None = None,
+        callbacks: list | None = None,
+        **kwargs,
+    ) -> keras.callbacks.History:
+        """Keras's `fit` on images (n, 784); `validation_data` are images too.
+
+        Raises:
+            TypeError, ValueError: images that are none (see `check_images`).
+        """
+        _check_batch_size(batch_size)
+        if validation_data is not None:
+            validation_data = Chunks(check_images(validation_data, "validation_data"), batch_size)
+        callbacks = list(callbacks or [])
+        if get_ipython() is not None and "verbose" not in kwargs:
+            callbacks.append(Progress())
+        return super().fit(
+            Chunks(check_images(x), batch_size, shuffle=True),
+            epochs=epochs,
+            validation_data=validation_data,
+            callbacks=callbacks,
+            shuffle=False,
+            **{"verbose": 0, **kwargs},
+        )
+
+    def evaluate(self, x: np.ndarray, batch_size: int = 32, **kwargs) -> dict | list:
+        """Keras's `evaluate` on images (n, 784): a dict, in nats an image.
+
+        Raises:
+            TypeError, ValueError: images that are none (see `check_images`).
+        """
+        if not isinstance(x, Chunks):  # `fit` hands over its validation chunks
+            _check_batch_size(batch_size)
+            x = Chunks(check_images(x), batch_size)
+        return super().evaluate(x, **{"verbose": 0, "return_dict": True, **kwargs})
+
+    def get_config(self) -> dict:
+        """Encoder, decoder and beta, as `keras.saving` stores them."""
+        serialize = keras.saving.serialize_keras_object
+        parts = {"encoder": serialize(self.encoder), "decoder": serialize(self.decoder)}
+        return {"name": self.name, "beta": self.beta, **parts}
+
+    @classmethod
+    def from_config(cls, config: dict) -> "VAE":
+        """The model of a configuration made by `get_config`."""
+        parts = ("encoder", "decoder")
+        built = {part: keras.saving.deserialize_keras_object(config[part]) for part in parts}
+        return cls(**{**config, **built})
+
+
+def build_vae(latent_dim: int = 2, beta: float = 1.0, seed: int | None = None) -> VAE:
+    """The course's model: 784-64-latent_dim-64-784, ready for `fit` with Adam at 1e-3.
+
+    Raises:
+        ValueError: `latent_dim` below 1, or `beta` below 0.
+    """
+    encoder = add_sampling(build_encoder(latent_dim), Sampling(seed, name="z"))
+    vae = VAE(encoder, build_decoder(latent_dim), beta)
+    vae.compile(optimizer="adam")
+    return vae
+
+
+def _check_batch_size(batch_size: int) -> None:
+    if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
+        raise ValueError(f"batch_size: expected a whole number of at least 1, got {batch_size!r}")
+
+
+def _grey(x: KerasTensor) -> KerasTensor:
+    """Bytes as floats in [0, 1]; floats as they are."""
+    return ops.cast(x, "float32") / 255 if x.dtype == tf.uint8 else ops.cast(x, "float32")

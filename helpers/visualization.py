@@ -1,0 +1,174 @@
+"""Looking at a latent plane and at what the decoder makes of it, notebook 06.
+
+Axes are the same everywhere: z[0] grows to the right, z[1] upwards, so that a scatter and
+a manifold can be laid over each other. All but the drawing of images needs two latent
+dimensions.
+"""
+
+from collections.abc import Sequence
+
+import keras
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.collections import EllipseCollection
+from scipy.stats import norm
+
+from helpers.decoder import decode
+from helpers.figures import DIGIT_COLOURS
+
+
+def check_plane(z: np.ndarray, name: str) -> np.ndarray:
+    """Return `z` as an (n, 2) array of finite values, else raise ValueError."""
+    z = np.asarray(z)
+    if z.ndim != 2 or z.shape[1] != 2:
+        raise ValueError(f"{name}: expected shape (n, 2), got {z.shape}")
+    if not np.isfinite(z).all():
+        raise ValueError(f"{name}: expected finite values, got NaN or infinity")
+    return z
+
+
+def plot_latent(ax: plt.Axes, z: np.ndarray, labels: np.ndarray, size: float = 14) -> None:
+    """Scatter points z (n, 2), each drawn as the digit that labels (n,) says it is.
+
+    Raises:
+        ValueError: `z` has another shape, or labels are not n digits from 0 to 9.
+    """
+    z, labels = check_plane(z, "z"), np.asarray(labels)
+    if labels.shape != (len(z),) or not np.isin(labels, range(10)).all():
+        raise ValueError(f"labels: expected {len(z)} digits from 0 to 9, got shape {labels.shape}")
+    for digit, colour in enumerate(DIGIT_COLOURS):
+        of_digit = z[labels == digit]
+        ax.scatter(*of_digit.T, s=size, color=colour, marker=f"${digit}$", linewidths=0.2)
+        if len(of_digit):
+            box = {"boxstyle": "round,pad=0.15", "fc": "white", "ec": colour}
+            ax.text(*np.median(of_digit, axis=0), str(digit), weight="bold", bbox=box, ha="center")
+    ax.set(xlabel="z[0]", ylabel="z[1]", aspect="equal")
+
+
+def plot_posteriors(
+    ax: plt.Axes, z_mean: np.ndarray, z_log_var: np.ndarray, deviations: float = 2.0
+) -> None:
+    """Draw q(z given x) of each image as an ellipse of so many standard deviations.
+
+    Raises:
+        ValueError: `z_mean` or `z_log_var` is not (n, 2), or the two differ in shape.
+    """
+    z_mean, z_log_var = check_plane(z_mean, "z_mean"), check_plane(z_log_var, "z_log_var")
+    if z_mean.shape != z_log_var.shape:
+        raise ValueError(f"z_log_var: expected shape {z_mean.shape}, got {z_log_var.shape}")
+    width, height = 2 * deviations * np.exp(z_log_var / 2).T
+    ellipses = EllipseCollection(
+        width, height, np.zeros(len(width)), units="xy", offsets=z_mean,
+        offset_transform=ax.transData, facecolors="none", edgecolors="#332288", linewidths=0.8,
+    )  # fmt: skip
+    ax.add_collection(ellipses)
+    ax.scatter(*z_mean.T, s=4, color="#332288")
+    ax.set(xlabel="z[0]", ylabel="z[1]", aspect="equal")
+
+
+def aggregate_posterior(z_mean: np.ndarray, z_log_var: np.ndarray, axis: np.ndarray) -> np.ndarray:
+    """Density of the aggregate posterior on the plane axis x axis.
+
+    The mean over the images of q(z given x), at the points [z[1], z[0]] of the grid: row i
+    holds z[1] = axis[i]. Two (n, 2) arrays and (m,) give (m, m).
+
+    Raises:
+        ValueError: `z_mean` or `z_log_var` is not (n, 2), or the two differ in shape.
+    """
+    z_mean, z_log_var = check_plane(z_mean, "z_mean"), check_plane(z_log_var, "z_log_var")
+    if z_mean.shape != z_log_var.shape:
+        raise ValueError(f"z_log_var: expected shape {z_mean.shape}, got {z_log_var.shape}")
+    density = norm.pdf(axis[:, None, None], z_mean, np.exp(z_log_var / 2))  # (m, n, 2)
+    return density[:, :, 1] @ density[:, :, 0].T / len(z_mean)
+
+
+def manifold_grid(n: int = 30, low: float = 0.05, high: float = 0.95) -> np.ndarray:
+    """Points (n, n, 2) at evenly spaced quantiles of the prior, laid out as on the page.
+
+    Row 0 is the top, with the largest z[1]; column 0 the left, with the smallest z[0].
+
+    Raises:
+        ValueError: `n` below 2, or quantiles that are not 0 < low < high < 1.
+    """
+    if isinstance(n, bool) or not isinstance(n, int) or n < 2:
+        raise ValueError(f"n: expected a whole number of at least 2, got {n!r}")
+    if not 0 < low < high < 1:
+        raise ValueError(f"low, high: expected 0 < low < high < 1, got {low!r} and {high!r}")
+    quantiles = norm.ppf(np.linspace(low, high, n))
+    return np.stack(np.meshgrid(quantiles, quantiles[::-1]), axis=-1)
+
+
+def manifold(
+    decoder: keras.Model, n: int = 30, low: float = 0.05, high: float = 0.95
+) -> np.ndarray:
+    """What the decoder makes of `manifold_grid`, as one picture (28 n, 28 n), one batched call.
+
+    Raises:
+        ValueError: as `manifold_grid`, or a decoder of other than two latent dimensions.
+    """
+    images = decode(decoder, manifold_grid(n, low, high).reshape(-1, 2))
+    return images.reshape(n, n, 28, 28).swapaxes(1, 2).reshape(28 * n, 28 * n)
+
+
+def plot_manifold(ax: plt.Axes, decoder: keras.Model, n: int = 30) -> None:
+    """Draw `manifold` with the z of some columns and rows along its axes.
+
+    Raises:
+        ValueError: as `manifold`.
+    """
+    ax.imshow(manifold(decoder, n))
+    at = np.linspace(0, n - 1, 5).round().astype(int)
+    grid = manifold_grid(n)
+    ax.set_xticks(28 * at + 14, [f"{z:.2f}" for z in grid[0, at, 0]])
+    ax.set_yticks(28 * at + 14, [f"{z:.2f}" for z in grid[at, 0, 1]])
+    ax.set(xlabel="z[0]", ylabel="z[1]")
+
+
+def plot_rows(rows: Sequence[np.ndarray], names: Sequence[str]) -> None:
+    """Draw rows of images, each (n, 784) in [0, 1], one row under another with its name.
+
+    Raises:
+        ValueError: not one name a row, or rows of different shapes.
+    """
+    rows = [np.asarray(row) for row in rows]
+    if not rows or len(rows) != len(names):
+        raise ValueError(f"names: expected one name a row, got {len(names)} for {len(rows)} rows")
+    if any(row.shape != rows[0].shape or row.shape[1:] != (784,) for row in rows):
+        raise ValueError(f"rows: expected one shape (n, 784), got {[row.shape for row in rows]}")
+    n = len(rows[0])
+    _, axes = plt.subplots(len(rows), 1, figsize=(min(10, n), 1.05 * len(rows) * min(10, n) / n))
+    for ax, row, name in zip(np.atleast_1d(axes), rows, names, strict=True):
+        ax.imshow(row.reshape(n, 28, 28).swapaxes(0, 1).reshape(28, 28 * n), vmin=0, vmax=1)
+        ax.set(xticks=[], yticks=[])
+        ax.set_ylabel(name, rotation=0, ha="right", va="center")
+        ax.spines[:].set_visible(False)
+
+
+def interpolate(start: np.ndarray, end: np.ndarray, steps: int = 10) -> np.ndarray:
+    """Points (steps, latent_dim) on the straight line from `start` to `end`, ends included.
+
+    Raises:
+        ValueError: `start` and `end` are not vectors of one length, or `steps` below 2.
+    """
+    start, end = np.asarray(start, "float32"), np.asarray(end, "float32")
+    if start.ndim != 1 or start.shape != end.shape:
+        raise ValueError(f"end: expected a vector like start, {start.shape}, got {end.shape}")
+    if isinstance(steps, bool) or not isinstance(steps, int) or steps < 2:
+        raise ValueError(f"steps: expected a whole number of at least 2, got {steps!r}")
+    return np.linspace(start, end, steps)
+
+
+def traverse(z: np.ndarray, dimension: int, values: np.ndarray) -> np.ndarray:
+    """Copies (len(values), latent_dim) of `z` whose one `dimension` runs through `values`.
+
+    Raises:
+        ValueError: `z` is not a vector, or has no such dimension.
+    """
+    z = np.asarray(z, "float32")
+    if z.ndim != 1:
+        raise ValueError(f"z: expected a vector, got shape {z.shape}")
+    if dimension not in range(len(z)):
+        raise ValueError(f"dimension: expected one of 0 to {len(z) - 1}, got {dimension!r}")
+    points = np.tile(z, (len(values), 1))
+    points[:, dimension] = values
+    return points
