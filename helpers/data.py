@@ -27,6 +27,15 @@ class Mnist(NamedTuple):
     y_test: np.ndarray
 
 
+def check_whole(name: str, value: int, low: int, high: int | None = None) -> int:
+    """Return `value` if it is a whole number from `low` to `high`, else raise ValueError."""
+    whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+    if not whole or value < low or (high is not None and value > high):
+        limits = f"of at least {low}" if high is None else f"from {low} to {high}"
+        raise ValueError(f"{name}: expected a whole number {limits}, got {value!r}")
+    return int(value)
+
+
 def load_mnist(validation: int = 5_000, path: Path = MNIST_PATH) -> Mnist:
     """Read MNIST (LeCun, Cortes and Burges) from the repository, checksum verified.
 
@@ -38,8 +47,7 @@ def load_mnist(validation: int = 5_000, path: Path = MNIST_PATH) -> Mnist:
         ValueError: `validation` is not a whole number from 0 to 59,999.
         FileNotFoundError, OSError: the file is missing, or not the published one.
     """
-    if validation not in range(60_000):
-        raise ValueError(f"validation: expected a whole number from 0 to 59999, got {validation!r}")
+    check_whole("validation", validation, 0, 59_999)
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"path: {path.name} is missing; restore data/ from the repository")

@@ -1,11 +1,10 @@
 """The decoder, notebook 03: from a point of the latent space to an image."""
 
+from helpers.data import PIXELS, check_whole
+
 import keras
 import numpy as np
 from keras import layers, ops
-
-from helpers.data import PIXELS
-from helpers.encoder import check_latent_dim
 
 
 def build_decoder(latent_dim: int = 2) -> keras.Model:
@@ -18,7 +17,7 @@ def build_decoder(latent_dim: int = 2) -> keras.Model:
     Raises:
         ValueError: `latent_dim` is not a whole number of at least 1.
     """
-    check_latent_dim(latent_dim)
+    check_whole("latent_dim", latent_dim, 1)
     z = keras.Input((latent_dim,), name="z")
     hidden = layers.Dense(64, activation="relu", name="decoder_hidden")(z)
     return keras.Model(z, layers.Dense(PIXELS, name="logits")(hidden), name="decoder")

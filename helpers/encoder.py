@@ -1,16 +1,9 @@
 """The encoder, notebook 01: from an image to the two parameters of q(z given x)."""
 
+from helpers.data import PIXELS, check_whole
+
 import keras
 from keras import layers
-
-from helpers.data import PIXELS
-
-
-def check_latent_dim(latent_dim: int) -> int:
-    """Return `latent_dim` if it is a whole number of at least 1, else raise ValueError."""
-    if isinstance(latent_dim, bool) or not isinstance(latent_dim, int) or latent_dim < 1:
-        raise ValueError(f"latent_dim: expected a whole number of at least 1, got {latent_dim!r}")
-    return latent_dim
 
 
 def build_encoder(latent_dim: int = 2) -> keras.Model:
@@ -23,7 +16,7 @@ def build_encoder(latent_dim: int = 2) -> keras.Model:
     Raises:
         ValueError: `latent_dim` is not a whole number of at least 1.
     """
-    check_latent_dim(latent_dim)
+    check_whole("latent_dim", latent_dim, 1)
     x = keras.Input((PIXELS,), name="x")
     hidden = layers.Dense(64, activation="relu", name="encoder_hidden")(x)
     z_mean = layers.Dense(latent_dim, name="z_mean")(hidden)

@@ -1,8 +1,12 @@
 """How the course's figures look and how they reach the page, with a text alternative."""
 
+import shutil
 from base64 import b64encode
 from io import BytesIO
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
+import keras
 import matplotlib.pyplot as plt
 from IPython.display import display
 
@@ -49,3 +53,14 @@ def show_png(png: bytes, alt: str) -> None:
     """Display the bytes of a PNG with the text alternative `alt`."""
     data = {"image/png": b64encode(png).decode(), "text/plain": alt}
     display(data, raw=True, metadata={"image/png": {"alt": alt}})
+
+
+def show_model(model: keras.Model, alt: str) -> None:
+    """Display Keras's diagram of a model; without Graphviz say so, and go on."""
+    if shutil.which("dot") is None:
+        print("The diagram needs Graphviz (the program dot), which is not installed here.")
+        return
+    with TemporaryDirectory() as folder:
+        png = Path(folder) / "model.png"
+        keras.utils.plot_model(model, png, show_shapes=True, show_layer_names=True, dpi=110)
+        show_png(png.read_bytes(), alt)

@@ -5,18 +5,18 @@ as the variance. The two disagree, so its printed loss bounds nothing: `audit` g
 bound that it should have printed.
 """
 
+from helpers.data import scale
+from helpers.decoder import build_decoder
+from helpers.encoder import build_encoder
+from helpers.loss import kl_divergence
+from helpers.sampling import Sampling, add_sampling
+from helpers.training import VAE, compile_with_adam
+
 from math import log
 
 import keras
 import numpy as np
 from keras import KerasTensor, ops
-
-from helpers.data import scale
-from helpers.decoder import build_decoder
-from helpers.encoder import build_encoder
-from helpers.loss import kl_divergence, reconstruction_loss
-from helpers.sampling import Sampling, add_sampling
-from helpers.training import VAE
 
 
 @keras.saving.register_keras_serializable("vae_course")
@@ -63,9 +63,7 @@ def build_published_vae(
         ValueError: as `PublishedSampling` and `VAE`.
     """
     sampling = PublishedSampling(noise_std, exponent, seed=seed, name="z")
-    vae = VAE(add_sampling(build_encoder(), sampling), build_decoder(), beta)
-    vae.compile(optimizer="adam")
-    return vae
+    return compile_with_adam(VAE(add_sampling(build_encoder(), sampling), build_decoder(), beta))
 
 
 def audit(vae: VAE, x: np.ndarray) -> dict[str, float]:
@@ -82,15 +80,13 @@ def audit(vae: VAE, x: np.ndarray) -> dict[str, float]:
         raise ValueError(
             f"vae: expected a model with PublishedSampling, got {type(sampling).__name__}"
         )
-    x = scale(x)
-    z_mean, s, z = vae.encoder.predict(x, batch_size=1000, verbose=0)
-    reconstruction = float(ops.mean(reconstruction_loss(x, vae.decoder(z))))
-    counted = float(ops.mean(kl_divergence(z_mean, s)))
+    loss = vae.evaluate(x)
+    z_mean, s, _ = vae.encoder(scale(x))
     true = float(ops.mean(kl_divergence(z_mean, sampling.drawn_log_var(s))))
     return {
-        "reconstruction": reconstruction,
-        "KL counted": counted,
+        "reconstruction": loss["reconstruction_loss"],
+        "KL counted": loss["kl_divergence"],
         "KL true": true,
-        "printed loss": reconstruction + vae.beta * counted,
-        "-ELBO": reconstruction + true,
+        "printed loss": loss["loss"],
+        "-ELBO": loss["reconstruction_loss"] + true,
     }

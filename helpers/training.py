@@ -1,5 +1,11 @@
 """The model that trains, notebook 05: Keras's `fit` with many steps in one compiled call."""
 
+from helpers.data import PIXELS, check_images, check_whole
+from helpers.decoder import build_decoder, check_match
+from helpers.encoder import build_encoder
+from helpers.loss import check_beta, kl_divergence, reconstruction_loss
+from helpers.sampling import Sampling, add_sampling
+
 import random
 
 import keras
@@ -9,13 +15,8 @@ from IPython import get_ipython
 from IPython.display import display
 from keras import KerasTensor, ops
 
-from helpers.data import PIXELS, check_images
-from helpers.decoder import build_decoder, check_match
-from helpers.encoder import build_encoder
-from helpers.loss import check_beta, kl_divergence, reconstruction_loss
-from helpers.sampling import Sampling, add_sampling
-
 Pair = tuple[KerasTensor, KerasTensor]
+CHUNK = 4_000  # images at most, unless one batch is larger: bounds the memory of a call
 
 
 class Chunks(keras.utils.PyDataset):
@@ -26,13 +27,11 @@ class Chunks(keras.utils.PyDataset):
     chunk. An epoch holds each image once, in a new order if `shuffle`.
     """
 
-    def __init__(
-        self, x: np.ndarray, batch_size: int, shuffle: bool = False, steps: int = 125
-    ) -> None:
-        """Cut `x` (n, 784) into chunks of equal length, at most `steps` batches each."""
+    def __init__(self, x: np.ndarray, batch_size: int, shuffle: bool = False) -> None:
+        """Cut `x` (n, 784) into chunks of equal length, of at most `CHUNK` images or one batch."""
         super().__init__()
         batches = -(-len(x) // batch_size)
-        self.count = -(-batches // steps)
+        self.count = -(-batches // max(1, CHUNK // batch_size))
         self.shape = (-(-batches // self.count), batch_size)
         self.x, self.shuffle = x, shuffle
         self.order = np.arange(len(x))
@@ -121,14 +120,14 @@ class VAE(keras.Model):
         return reconstruction, kl
 
     def train_step(self, chunk: Pair) -> dict:
-        """A step on every batch of a chunk, in one call."""
-        reconstruction, kl = self.descend_chunk(*chunk)
+        """A step on every batch of a chunk, in one call, compiled by XLA as a whole."""
+        # Made anew whenever Keras traces this step, so that `compile` always takes effect.
+        reconstruction, kl = tf.function(self.descend_chunk, jit_compile=True)(*chunk)
         count = ops.sum(chunk[1])
         return self._report(reconstruction / count, kl / count, count)
 
-    @tf.function(jit_compile=True)
     def descend_chunk(self, x: KerasTensor, weight: KerasTensor) -> Pair:
-        """`descend` on every batch of a chunk, in one loop that XLA compiles as a whole."""
+        """`descend` on every batch of a chunk, one after the other; returns the sums."""
 
         def step(i: KerasTensor, reconstruction: KerasTensor, kl: KerasTensor) -> tuple:
             batch = self.descend(_grey(x[i]), weight[i])
@@ -162,7 +161,7 @@ class VAE(keras.Model):
         Raises:
             TypeError, ValueError: images that are none (see `check_images`).
         """
-        _check_batch_size(batch_size)
+        check_whole("batch_size", batch_size, 1)
         if validation_data is not None:
             validation_data = Chunks(check_images(validation_data, "validation_data"), batch_size)
         callbacks = list(callbacks or [])
@@ -184,7 +183,7 @@ class VAE(keras.Model):
             TypeError, ValueError: images that are none (see `check_images`).
         """
         if not isinstance(x, Chunks):  # `fit` hands over its validation chunks
-            _check_batch_size(batch_size)
+            check_whole("batch_size", batch_size, 1)
             x = Chunks(check_images(x), batch_size)
         return super().evaluate(x, **{"verbose": 0, "return_dict": True, **kwargs})
 
@@ -209,14 +208,14 @@ def build_vae(latent_dim: int = 2, beta: float = 1.0, seed: int | None = None) -
         ValueError: `latent_dim` below 1, or `beta` below 0.
     """
     encoder = add_sampling(build_encoder(latent_dim), Sampling(seed, name="z"))
-    vae = VAE(encoder, build_decoder(latent_dim), beta)
+    return compile_with_adam(VAE(encoder, build_decoder(latent_dim), beta))
+
+
+def compile_with_adam(vae: VAE) -> VAE:
+    """Return `vae`, compiled with Keras's Adam, whose state can be saved at once."""
     vae.compile(optimizer="adam")
+    vae.optimizer.build(vae.trainable_variables)
     return vae
-
-
-def _check_batch_size(batch_size: int) -> None:
-    if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
-        raise ValueError(f"batch_size: expected a whole number of at least 1, got {batch_size!r}")
 
 
 def _grey(x: KerasTensor) -> KerasTensor:

@@ -5,6 +5,10 @@ a manifold can be laid over each other. All but the drawing of images needs two 
 dimensions.
 """
 
+from helpers.data import check_whole
+from helpers.decoder import decode
+from helpers.figures import DIGIT_COLOURS
+
 from collections.abc import Sequence
 
 import keras
@@ -12,9 +16,6 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.collections import EllipseCollection
 from scipy.stats import norm
-
-from helpers.decoder import decode
-from helpers.figures import DIGIT_COLOURS
 
 
 def check_plane(z: np.ndarray, name: str) -> np.ndarray:
@@ -90,8 +91,7 @@ def manifold_grid(n: int = 30, low: float = 0.05, high: float = 0.95) -> np.ndar
     Raises:
         ValueError: `n` below 2, or quantiles that are not 0 < low < high < 1.
     """
-    if isinstance(n, bool) or not isinstance(n, int) or n < 2:
-        raise ValueError(f"n: expected a whole number of at least 2, got {n!r}")
+    check_whole("n", n, 2)
     if not 0 < low < high < 1:
         raise ValueError(f"low, high: expected 0 < low < high < 1, got {low!r} and {high!r}")
     quantiles = norm.ppf(np.linspace(low, high, n))
@@ -153,8 +153,7 @@ def interpolate(start: np.ndarray, end: np.ndarray, steps: int = 10) -> np.ndarr
     start, end = np.asarray(start, "float32"), np.asarray(end, "float32")
     if start.ndim != 1 or start.shape != end.shape:
         raise ValueError(f"end: expected a vector like start, {start.shape}, got {end.shape}")
-    if isinstance(steps, bool) or not isinstance(steps, int) or steps < 2:
-        raise ValueError(f"steps: expected a whole number of at least 2, got {steps!r}")
+    check_whole("steps", steps, 2)
     return np.linspace(start, end, steps)
 
 
@@ -167,8 +166,7 @@ def traverse(z: np.ndarray, dimension: int, values: np.ndarray) -> np.ndarray:
     z = np.asarray(z, "float32")
     if z.ndim != 1:
         raise ValueError(f"z: expected a vector, got shape {z.shape}")
-    if dimension not in range(len(z)):
-        raise ValueError(f"dimension: expected one of 0 to {len(z) - 1}, got {dimension!r}")
+    check_whole("dimension", dimension, 0, len(z) - 1)
     points = np.tile(z, (len(values), 1))
     points[:, dimension] = values
     return points

@@ -1,0 +1,202 @@
+"""Seconds an epoch, memory and loss of the source's model, trained in several ways.
+
+Run by `make benchmark`. Each row runs in a process of its own, the rows take turns, and
+the table shows medians over the rounds: one machine's seconds mean little, the ratios
+more. The first epoch, which compiles, is left out of the times.
+"""
+
+import argparse
+import importlib.util
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+BATCH = 32
+Epochs = Iterator[float]  # yields the mean loss of each epoch, nats an image
+
+
+def plain(x: np.ndarray, seed: int) -> Epochs:
+    """The source's model under Keras's own `fit`, on float arrays, one call a batch."""
+    import keras
+    from keras import layers, ops
+
+    class Sampling(layers.Layer):
+        """As published: noise of 0.1, and the KL term, which needs both heads, added here."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.noise = keras.random.SeedGenerator()
+
+        def call(self, inputs: list) -> object:
+            z_mean, s = inputs
+            kl = -0.5 * ops.sum(1 + s - ops.square(z_mean) - ops.exp(s), axis=1)
+            self.add_loss(2 * ops.mean(kl))
+            noise = keras.random.normal(ops.shape(z_mean), stddev=0.1, seed=self.noise)
+            return z_mean + ops.exp(s) * noise
+
+    keras.utils.set_random_seed(seed)
+    inputs = keras.Input((784,))
+    hidden = layers.Dense(64, activation="relu")(inputs)
+    z = Sampling()([layers.Dense(2)(hidden), layers.Dense(2)(hidden)])
+    hidden = layers.Dense(64, activation="relu")(z)
+    model = keras.Model(inputs, layers.Dense(784, activation="sigmoid")(hidden))
+    model.compile("adam", loss=lambda y, p: 784 * keras.losses.binary_crossentropy(y, p))
+    x = x.astype("float32") / 255
+    while True:
+        yield model.fit(x, x, batch_size=BATCH, verbose=0).history["loss"][0]
+
+
+def course(x: np.ndarray, seed: int) -> Epochs:
+    """The same model under the course's `fit`, on bytes, many batches a call."""
+    from helpers.published import build_published_vae
+
+    import keras
+
+    keras.utils.set_random_seed(seed)
+    model = build_published_vae()
+    while True:
+        yield model.fit(x, batch_size=BATCH).history["loss"][0]
+
+
+def jax_scan(x: np.ndarray, seed: int) -> Epochs:
+    """The same model in JAX, a whole epoch in one compiled scan."""
+    import jax
+    import jax.numpy as jnp
+
+    rng, key = np.random.default_rng(seed), jax.random.key(seed)
+    shapes = [(784, 64), (64, 4), (2, 64), (64, 784)]
+    limits = [np.sqrt(6 / (n + m)) for n, m in shapes]
+    limits[1] = np.sqrt(6 / (64 + 2))  # two heads side by side, each started as Keras does
+    weights = [rng.uniform(-a, a, s).astype("float32") for a, s in zip(limits, shapes, strict=True)]
+    parameters = [(w, jnp.zeros(w.shape[1])) for w in map(jnp.asarray, weights)]
+    zeros = jax.tree.map(jnp.zeros_like, parameters)
+
+    def loss_of(parameters: list, x: jax.Array, epsilon: jax.Array) -> jax.Array:
+        (w1, b1), (w2, b2), (w3, b3), (w4, b4) = parameters
+        z_mean, s = jnp.split(jax.nn.relu(x @ w1 + b1) @ w2 + b2, 2, axis=1)
+        z = z_mean + jnp.exp(s) * 0.1 * epsilon
+        logits = jax.nn.relu(z @ w3 + b3) @ w4 + b4
+        reconstruction = jnp.sum(jax.nn.softplus(logits) - x * logits, axis=1)
+        kl = 0.5 * jnp.sum(jnp.exp(s) + z_mean**2 - 1 - s, axis=1)
+        return jnp.mean(reconstruction + 2 * kl)
+
+    def step(state: tuple, batch: tuple) -> tuple:
+        parameters, first, second, count = state
+        images, epsilon = batch
+        x = images.astype("float32") / 255
+        loss, slopes = jax.value_and_grad(loss_of)(parameters, x, epsilon)
+        count += 1
+        first = jax.tree.map(lambda m, g: 0.9 * m + 0.1 * g, first, slopes)
+        second = jax.tree.map(lambda v, g: 0.999 * v + 0.001 * g * g, second, slopes)
+        rate = 1e-3 * jnp.sqrt(1 - 0.999**count) / (1 - 0.9**count)
+        parameters = jax.tree.map(
+            lambda p, m, v: p - rate * m / (jnp.sqrt(v) + 1e-7), parameters, first, second
+        )
+        return (parameters, first, second, count), loss
+
+    @jax.jit
+    def epoch(state: tuple, images: jax.Array, key: jax.Array) -> tuple:
+        noise = jax.random.normal(key, (*images.shape[:2], 2))
+        return jax.lax.scan(step, state, (images, noise))
+
+    state, steps = (parameters, zeros, zeros, 0.0), len(x) // BATCH
+    while True:
+        key, draw = jax.random.split(key)
+        order = rng.permutation(len(x))[: steps * BATCH]
+        state, losses = epoch(state, x[order].reshape(steps, BATCH, 784), draw)
+        yield float(losses.mean())
+
+
+def products(x: np.ndarray, seed: int) -> Epochs:
+    """No training: the matrix products of each step alone, in NumPy. A bound from below."""
+    rng = np.random.default_rng(seed)
+    shapes = [(784, 64), (64, 4), (2, 64), (64, 784)]
+    layers = [(rng.random((BATCH, n), "f"), rng.random((n, m), "f")) for n, m in shapes]
+    slopes = [rng.random((BATCH, m), "f") for _, m in shapes]
+    while True:
+        for _ in range(-(-len(x) // BATCH)):
+            for i, ((inputs, weights), slope) in enumerate(zip(layers, slopes, strict=True)):
+                inputs @ weights  # forward
+                inputs.T @ slope  # the weights' gradient
+                if i:
+                    slope @ weights.T  # the inputs' gradient, not needed for the pixels
+        yield float("nan")
+
+
+ROWS: dict[str, Callable[[np.ndarray, int], Epochs]] = {
+    "plain Keras fit": plain,
+    "the course's fit": course,
+    "JAX, scan": jax_scan,
+    "matrix products alone": products,
+}
+
+
+def measure(row: str, images: int, epochs: int, seed: int) -> dict[str, float]:
+    """Run one row in this process."""
+    from helpers.data import load_mnist
+
+    x = load_mnist(validation=0).x_train[:images].copy()
+    run, seconds = ROWS[row](x, seed), []
+    for _ in range(epochs):
+        start = time.perf_counter()
+        loss = next(run)
+        seconds.append(time.perf_counter() - start)
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    unit = 1e9 if sys.platform == "darwin" else 1e6  # bytes there, kilobytes elsewhere
+    return {"seconds": statistics.median(seconds[1:]), "memory": memory / unit, "loss": loss}
+
+
+def main() -> None:
+    """Measure all rows and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--images", type=int, default=60_000)
+    parser.add_argument("--epochs", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--row", choices=ROWS, help=argparse.SUPPRESS)
+    parser.add_argument("--seed", type=int, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.epochs < 2:
+        parser.error("--epochs: expected at least 2, since the first one compiles")
+    if options.row:
+        print(json.dumps(measure(options.row, options.images, options.epochs, options.seed)))
+        return
+    rows = [row for row in ROWS if row != "JAX, scan" or importlib.util.find_spec("jax")]
+    results: dict[str, list[dict[str, float]]] = {row: [] for row in rows}
+    for seed in range(options.rounds):
+        for row in rows:
+            print(f"round {seed + 1}: {row}", file=sys.stderr)
+            # The helpers ask for one thread an operation; plain Keras gets what it has by default.
+            default = {"TF_NUM_INTRAOP_THREADS": "0", "TF_ENABLE_ONEDNN_OPTS": "1"}
+            options_of_row = ["--images", options.images, "--epochs", options.epochs]
+            command = [sys.executable, __file__, "--row", row, "--seed", seed, *options_of_row]
+            output = subprocess.run(
+                [str(part) for part in command],
+                env={**os.environ, **(default if row == "plain Keras fit" else {})},
+                stdout=subprocess.PIPE,
+                text=True,
+                check=True,
+            ).stdout
+            results[row].append(json.loads(output.splitlines()[-1]))
+    medians = {
+        row: {key: statistics.median(result[key] for result in runs) for key in runs[0]}
+        for row, runs in results.items()
+    }
+    slowest, bound = medians["plain Keras fit"], medians["matrix products alone"]
+    print(f"\n{'':22} s an epoch   times faster   times the    peak     loss after")
+    print(f"{'':22}              than plain     products     memory   {options.epochs} epochs")
+    for row, m in medians.items():
+        print(
+            f"{row:22} {m['seconds']:10.2f} {slowest['seconds'] / m['seconds']:14.1f}"
+            f" {m['seconds'] / bound['seconds']:11.1f} {m['memory']:10.2f} GB {m['loss']:10.1f}"
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,193 @@
+"""Every notebook runs from a clean kernel and still prints what its stored outputs say.
+
+Papermill runs each one with the smaller parameters below. nbval then replays a copy with
+the same parameters and compares the cells tagged nbval-check-output, whose output does not
+depend on the length of a training run.
+"""
+
+from tests.run_notebook import main as run_notebook
+from tests.run_notebook import merge_streams
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import papermill
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+GOOD = ROOT / "tests" / "fixtures" / "good.ipynb"
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+REDUCED = {
+    "00_autoencoder": {"epochs": 1},
+    "05_training": {"epochs": 1, "seeds": [1]},
+    "06_visualization": {"epochs": 1},
+}
+
+
+def check_parameters(notebook, parameters):
+    """Raise ValueError if a parameter has no place in the notebook; papermill only warns."""
+    unknown = parameters.keys() - papermill.inspect_notebook(notebook).keys()
+    if unknown:
+        raise ValueError(f"{notebook.name} has no parameters {sorted(unknown)}")
+
+
+def execute(notebook, folder, parameters, prepare_only=False):
+    """The copy of a notebook, in `folder`, that papermill parametrises and runs."""
+    check_parameters(notebook, parameters)
+    copy = folder / notebook.name
+    papermill.execute_notebook(
+        notebook,
+        copy,
+        parameters,
+        prepare_only=prepare_only,
+        progress_bar=False,
+        execution_timeout=600,
+        cwd=notebook.parent,
+    )
+    return nbformat.read(copy, as_version=4)
+
+
+def replay(notebook):
+    """Let nbval run a notebook and compare its tagged cells, out of reach of our settings.
+
+    The kernel starts in the folder of the notebook, here a temporary one: a relative path
+    finds nothing, and need not, since a course notebook reads its data through the helpers.
+    """
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST_")}
+    options = ["-p", "no:cacheprovider", "-c", os.devnull, f"--rootdir={notebook.parent}"]
+    nbval = ["--nbval-lax", "--nbval-current-env", "--nbval-cell-timeout=600"]
+    command = [sys.executable, "-m", "pytest", *options, *nbval, str(notebook)]
+    return subprocess.run(command, env=environment, capture_output=True, text=True)
+
+
+def printed(nb, name="stdout"):
+    """All that a notebook's cells wrote to a stream."""
+    outputs = [output for cell in nb.cells for output in cell.get("outputs", [])]
+    return "".join(output.text for output in outputs if output.get("name") == name)
+
+
+def tagged(nb):
+    """The cells whose output is compared."""
+    return [c for c in nb.cells if "nbval-check-output" in c.metadata.get("tags", [])]
+
+
+def test_there_are_notebooks():
+    assert NOTEBOOKS
+    assert REDUCED.keys() <= {notebook.stem for notebook in NOTEBOOKS}
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda notebook: notebook.stem)
+def test_runs_with_reduced_parameters(notebook, tmp_path):
+    nb = execute(notebook, tmp_path, REDUCED.get(notebook.stem, {}))  # raises if a cell fails
+    assert all(cell.execution_count for cell in nb.cells if cell.cell_type == "code")
+    assert printed(nb, "stderr") == ""  # where warnings and log lines appear
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda notebook: notebook.stem)
+def test_says_what_is_stored(notebook, tmp_path):
+    nb = execute(notebook, tmp_path, REDUCED.get(notebook.stem, {}), prepare_only=True)
+    assert len(tagged(nb)) >= 3
+    assert all(cell.execution_count and cell.outputs for cell in tagged(nb))
+    run = replay(tmp_path / notebook.name)
+    assert run.returncode == 0, run.stdout + run.stderr
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda notebook: notebook.stem)
+def test_training_is_reduced(notebook):
+    if "epochs" in papermill.inspect_notebook(notebook):
+        assert "epochs" in REDUCED.get(notebook.stem, {})
+
+
+def test_diagrams_without_graphviz(tmp_path, monkeypatch):
+    (tmp_path / "bin").mkdir()
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    assert shutil.which("dot") is None
+    nb = execute(ROOT / "notebooks" / "03_decoder.ipynb", tmp_path, REDUCED.get("03_decoder", {}))
+    assert "Graphviz" in printed(nb)
+    assert printed(nb, "stderr") == ""
+
+
+def test_a_mistyped_parameter_is_refused(tmp_path):
+    check_parameters(GOOD, {"draws": 3})
+    with pytest.raises(ValueError, match=r"good\.ipynb has no parameters \['drwas'\]"):
+        execute(GOOD, tmp_path, {"drwas": 3})
+
+
+def test_a_parameter_reaches_the_cells(tmp_path):
+    assert "largest: 9\n" in printed(execute(GOOD, tmp_path, {"draws": 4}))
+
+
+@pytest.mark.parametrize(("stored", "status"), [("[0, 1, 4]", 0), ("[0, 1, 5]", 1)])
+def test_a_replay_compares_the_tagged_cells(tmp_path, stored, status):
+    nb = execute(GOOD, tmp_path, {"draws": 4}, prepare_only=True)
+    [cell] = tagged(nb)
+    assert cell.outputs[0].text == "first three: [0, 1, 4]\n"
+    cell.outputs[0].text = f"first three: {stored}\n"
+    nbformat.write(nb, tmp_path / "good.ipynb")
+    run = replay(tmp_path / "good.ipynb")
+    assert run.returncode == status, run.stdout + run.stderr
+    assert ("Cell outputs differ" in run.stdout) == bool(status)
+
+
+def edited(folder, source):
+    """A copy of the good notebook whose second code cell does something more at first."""
+    nb = nbformat.read(GOOD, as_version=4)
+    nb.cells[3].source = f"{source}\n{nb.cells[3].source}"
+    nbformat.write(nb, folder / "good.ipynb")
+    return folder / "good.ipynb"
+
+
+def test_a_run_that_changes_nothing_changes_no_byte(tmp_path, capsys):
+    copy = shutil.copy(GOOD, tmp_path)
+    assert run_notebook([copy]) == 0
+    assert Path(copy).read_bytes() == GOOD.read_bytes()
+    assert list(tmp_path.iterdir()) == [Path(copy)]
+    assert capsys.readouterr().out.startswith("good.ipynb  ")
+
+
+def test_a_run_stores_outputs_whole_and_in_place(tmp_path):
+    source = "import os, time\nfor k in 1, 2:\n    print(k, flush=True)\n"
+    path = edited(tmp_path, source + "    time.sleep(0.4)\nprint(os.getcwd())")
+    assert run_notebook([str(path)]) == 0
+    nb, good = nbformat.read(path, as_version=4), nbformat.read(GOOD, as_version=4)
+    assert [output.text for output in nb.cells[3].outputs] == [
+        f"1\n2\n{tmp_path.resolve()}\nlargest: 25\n"
+    ]
+    assert [(c.id, c.metadata) for c in nb.cells] == [(c.id, c.metadata) for c in good.cells]
+    assert nb.metadata.language_info == {"name": "python"}
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("raise RuntimeError('too wide')", "too wide"),
+        ("import warnings\nwarnings.warn('look out')", "look out"),
+        ("import os\nos._exit(1)", "died"),
+    ],
+)
+def test_a_run_with_errors_is_refused(tmp_path, capsys, source, message):
+    path = edited(tmp_path, source)
+    before = path.read_bytes()
+    assert run_notebook([str(path)]) == 1
+    assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
+    error = capsys.readouterr().err
+    assert error.startswith(f"{path} is left as it was: ") and message in error
+
+
+def test_a_run_needs_a_notebook(tmp_path, capsys):
+    assert run_notebook([]) == 2
+    assert run_notebook([str(tmp_path / "missing.ipynb")]) == 1
+    (tmp_path / "empty.ipynb").write_text("")
+    assert run_notebook([str(tmp_path / "empty.ipynb")]) == 1
+    assert "usage" in capsys.readouterr().err
+
+
+def test_only_pieces_of_one_stream_that_follow_each_other_are_merged():
+    out = [nbformat.v4.new_output("stream", name="stdout", text=text) for text in "abc"]
+    picture = nbformat.v4.new_output("display_data", {"text/plain": "x"})
+    merged = merge_streams([out[0], out[1], picture, picture, out[2]])
+    assert [o.get("text") for o in merged] == ["ab", None, None, "c"]

@@ -1,0 +1,354 @@
+"""The fused, compiled training is Adam on single batches, told by an independent plain loop."""
+
+from helpers import training
+from helpers.decoder import build_decoder
+from helpers.encoder import build_encoder
+from helpers.sampling import add_sampling
+from helpers.training import VAE, Chunks, Progress, build_vae
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import ops
+
+EPSILON = [0.5, -1.2]
+NAMES = ["loss", "reconstruction_loss", "kl_divergence"]
+
+
+class FixedNoise(keras.layers.Layer):
+    """z with a known epsilon, since XLA draws other numbers from a seed than plain TensorFlow."""
+
+    def call(self, inputs):
+        """Shift each z_mean by its standard deviation times EPSILON."""
+        z_mean, z_log_var = inputs
+        return z_mean + ops.exp(z_log_var / 2) * ops.convert_to_tensor(EPSILON)
+
+
+def build_comparable(beta=2.0, seed=1):
+    keras.utils.set_random_seed(seed)
+    vae = VAE(add_sampling(build_encoder(), FixedNoise(name="z")), build_decoder(), beta)
+    vae.compile(optimizer="adam")
+    return vae
+
+
+def terms(weights, x, epsilon=EPSILON):
+    """Both terms of each image, from the weights alone."""
+    w1, b1, w_mean, b_mean, w_log_var, b_log_var, w2, b2, w3, b3 = weights
+    hidden = tf.nn.relu(x @ w1 + b1)
+    mean, log_var = hidden @ w_mean + b_mean, hidden @ w_log_var + b_log_var
+    z = mean + tf.sqrt(tf.exp(log_var)) * epsilon
+    logits = tf.nn.relu(z @ w2 + b2) @ w3 + b3
+    pixels = tf.nn.sigmoid_cross_entropy_with_logits(labels=x, logits=logits)
+    kl = -0.5 * (1 + log_var - tf.square(mean) - tf.exp(log_var))
+    return tf.reduce_sum(pixels, axis=1), tf.reduce_sum(kl, axis=1)
+
+
+def train_plainly(vae, x, batch_size, orders):
+    """Weights and mean terms an epoch of plain training, from the weights of `vae` on."""
+    weights = [tf.Variable(weight) for weight in vae.get_weights()]
+    adam = keras.optimizers.Adam(1e-3)
+    adam.build(weights)
+
+    @tf.function(reduce_retracing=True)
+    def step(x):
+        with tf.GradientTape() as tape:
+            reconstruction, kl = terms(weights, x)
+            loss = tf.reduce_mean(reconstruction + vae.beta * kl)
+        adam.apply(tape.gradient(loss, weights))
+        return tf.reduce_sum(reconstruction), tf.reduce_sum(kl)
+
+    epochs = []
+    for order in orders:
+        cuts = range(batch_size, len(x), batch_size)
+        sums = [step(tf.constant(batch)) for batch in np.split(x[order], cuts)]
+        epochs.append(np.sum(sums, axis=0) / len(x))
+    return [weight.numpy() for weight in weights], np.array(epochs)
+
+
+def numbered(n):
+    """Images that say in their first two bytes which they are."""
+    x = np.zeros((n, 784), "uint8")
+    x[:, 0], x[:, 1] = np.divmod(np.arange(n), 256)
+    return x
+
+
+def numbers(x):
+    """The numbers of `numbered` images."""
+    return x[:, 0].astype("int64") * 256 + x[:, 1]
+
+
+def orders_of_fit(n, batch_size, epochs, seed):
+    """Which images `fit` trains on, (epochs, n), seen by a step that only writes them down."""
+    seen = []
+
+    def train_step(self, chunk):
+        images, weight = (a.numpy() for a in chunk)
+        seen.extend(numbers(images[weight == 1]))
+        return {"loss": 0.0}
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(VAE, "train_step", train_step)
+        vae = build_vae()
+        vae.compile(run_eagerly=True)
+        keras.utils.set_random_seed(seed)
+        vae.fit(numbered(n), batch_size=batch_size, epochs=epochs)
+    return np.reshape(seen, (epochs, n))
+
+
+@pytest.fixture(scope="module")
+def x(mnist):
+    return mnist.x_train[:330]
+
+
+@pytest.fixture(scope="module")
+def trained(x):
+    keras.utils.set_random_seed(0)
+    vae = build_vae(beta=0.5)
+    vae.fit(x, epochs=2)
+    return vae
+
+
+# 330 images in batches of 32: the last batch is cut short. 253 in batches of 2: two chunks of
+# 64 batches, of which the last is padding alone and the one before holds one image.
+@pytest.mark.parametrize(
+    ("n", "batch_size", "epochs", "dtype"),
+    [(330, 32, 2, "uint8"), (330, 32, 2, "float32"), (253, 2, 1, "uint8")],
+)
+def test_fit_equals_plain_training(x, n, batch_size, epochs, dtype):
+    vae = build_comparable()
+    grey = x[:n].astype("float32") / 255
+    orders = orders_of_fit(n, batch_size, epochs, seed=5)
+    weights, means = train_plainly(vae, grey, batch_size, orders)
+    start = vae.get_weights()
+    keras.utils.set_random_seed(5)
+    images = x[:n] if dtype == "uint8" else grey
+    history = vae.fit(images, batch_size=batch_size, epochs=epochs).history
+    assert vae.optimizer.iterations == -(-n // batch_size) * epochs
+    for a, b, c in zip(vae.get_weights(), weights, start, strict=True):
+        np.testing.assert_allclose(a, b, atol=2e-5)
+        assert abs(a - c).max() > 1e-3  # so the tolerance means something
+    np.testing.assert_allclose(history["reconstruction_loss"], means[:, 0], rtol=1e-5)
+    np.testing.assert_allclose(history["kl_divergence"], means[:, 1], rtol=1e-4)
+    np.testing.assert_allclose(history["loss"], means @ [1, vae.beta], rtol=1e-5)
+
+
+def test_an_epoch_of_fit_trains_on_every_image_once_in_a_new_order(monkeypatch):
+    monkeypatch.setattr(training, "CHUNK", 625)
+    epochs = orders_of_fit(703, batch_size=5, epochs=3, seed=0)  # two chunks, the last one padded
+    np.testing.assert_array_equal(np.sort(epochs), [np.arange(703)] * 3)
+    for order, other in ((epochs[0], epochs[1]), (epochs[1], epochs[2]), epochs[::2]):
+        assert np.mean(order == other) < 0.05
+    assert np.mean(epochs[0] == np.arange(703)) < 0.05
+
+
+@pytest.mark.parametrize(
+    ("n", "batch_size", "steps"), [(1, 1, 125), (330, 32, 3), (10, 20, 1), (500, 2, 125), (9, 1, 2)]
+)
+def test_chunks_hold_every_image_once_and_nothing_else(n, batch_size, steps, monkeypatch):
+    monkeypatch.setattr(training, "CHUNK", steps * batch_size)
+    chunks = Chunks(numbered(n), batch_size)
+    pairs = [chunks[i] for i in range(len(chunks))]
+    seen = np.concatenate([images[weight == 1] for images, weight in pairs])
+    np.testing.assert_array_equal(numbers(seen), np.arange(n))
+    for images, weight in pairs:
+        assert images.shape == (*weight.shape, 784)
+        assert weight.shape[0] <= steps
+        assert weight.shape[1] == batch_size
+        assert weight.any()
+        assert not images[weight == 0].any()
+        assert (images.dtype, weight.dtype) == ("uint8", "float32")
+
+
+def test_evaluate_equals_a_direct_computation(x):
+    vae = build_comparable()
+    reconstruction, kl = terms(vae.get_weights(), x.astype("float32") / 255)
+    direct = [np.mean(reconstruction) + 2 * np.mean(kl), np.mean(reconstruction), np.mean(kl)]
+    for images, batch_size in ((x, 32), (x, 1), (x, 1000), (x / 255.0, 32)):
+        result = vae.evaluate(images, batch_size=batch_size)
+        np.testing.assert_allclose([result[name] for name in NAMES], direct, rtol=1e-5)
+
+
+def test_evaluate_equals_a_direct_computation_over_the_noise(trained, x):
+    draws, n = 40, len(x)
+    epsilon = np.random.default_rng(0).normal(size=(draws, n, 2)).astype("float32")
+    pairs = [terms(trained.get_weights(), x.astype("float32") / 255, e) for e in epsilon]
+    reconstruction = np.array([r.numpy() for r, _ in pairs], "float64")
+    error = np.sqrt(reconstruction.var(axis=0).mean() / n * (1 + 1 / draws))
+    result = trained.evaluate(x)
+    assert result["reconstruction_loss"] == pytest.approx(reconstruction.mean(), abs=5 * error)
+    assert result["kl_divergence"] == pytest.approx(np.mean(pairs[0][1]), rel=1e-5)
+    total = result["reconstruction_loss"] + 0.5 * result["kl_divergence"]
+    assert result["loss"] == pytest.approx(total, rel=1e-6)
+
+
+def test_calling_the_model_gives_the_probability_of_ink(x):
+    vae, grey = build_comparable(), x.astype("float32") / 255
+    p = vae(grey).numpy().astype("float64")
+    assert p.shape == (330, 784)
+    expected, _ = terms(vae.get_weights(), grey)
+    cost = -(grey * np.log(p) + (1 - grey) * np.log(1 - p)).sum(axis=1)
+    np.testing.assert_allclose(cost, expected, rtol=1e-5)
+
+
+def test_keras_callbacks_and_history(mnist, x):
+    keras.utils.set_random_seed(0)
+    vae = build_vae()
+    traces, after_epoch = [], []
+    descend = vae.descend
+    vae.descend = lambda *batch: (traces.append(1), descend(*batch))[1]
+    callbacks = [
+        keras.callbacks.EarlyStopping("val_loss", min_delta=1e9, patience=2),
+        keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: after_epoch.append(len(traces))),
+    ]
+    history = vae.fit(x, epochs=9, validation_data=mnist.x_val[:70], callbacks=callbacks)
+    assert history.epoch == [0, 1, 2]  # patience 2 after the first
+    assert set(history.history) == {prefix + name for prefix in ("", "val_") for name in NAMES}
+    assert history.history["val_loss"][2] < history.history["val_loss"][0]
+    validated = vae.evaluate(mnist.x_val[:70])
+    assert validated["kl_divergence"] == pytest.approx(
+        history.history["val_kl_divergence"][2], rel=1e-5
+    )
+    # Compiled in the first epoch and never again, not even by another `fit`.
+    assert 1 <= after_epoch[0] == after_epoch[2]
+    vae.fit(x)
+    assert len(traces) == after_epoch[0]
+
+
+def test_compiling_again_takes_effect(x):
+    vae = build_comparable()
+    vae.fit(x)
+    start = vae.get_weights()
+    before = vae.optimizer
+    vae.compile(optimizer=keras.optimizers.SGD(0.0))
+    vae.fit(x)
+    assert vae.optimizer.iterations == 11
+    assert before.iterations == 11
+    for weight, again in zip(start, vae.get_weights(), strict=True):
+        np.testing.assert_array_equal(weight, again)
+
+
+def test_a_seed_fixes_weights_and_history(x):
+    results = []
+    for _ in range(2):
+        keras.utils.set_random_seed(4)
+        vae = build_vae()
+        history = vae.fit(x[:70], epochs=2).history
+        results.append((history, vae.get_weights()))
+    assert results[0][0] == results[1][0]
+    for weight, again in zip(results[0][1], results[1][1], strict=True):
+        np.testing.assert_array_equal(weight, again)
+    keras.utils.set_random_seed(5)
+    assert not np.isclose(build_vae().get_weights()[0], results[0][1][0]).all()
+
+
+def test_saved_and_loaded_in_safe_mode(trained, x, tmp_path):
+    trained.save(tmp_path / "vae.keras")
+    loaded = keras.saving.load_model(tmp_path / "vae.keras", safe_mode=True)
+    grey = x.astype("float32") / 255
+    z_mean = trained.encoder(grey)[0]
+    np.testing.assert_array_equal(loaded.encoder(grey)[0], z_mean)
+    np.testing.assert_array_equal(loaded.decoder(z_mean), trained.decoder(z_mean))
+    assert loaded.beta == 0.5
+    assert loaded.optimizer.iterations == trained.optimizer.iterations > 0
+    for slot, again in zip(trained.optimizer.variables, loaded.optimizer.variables, strict=True):
+        np.testing.assert_array_equal(slot, again)
+    iterations = int(loaded.optimizer.iterations)
+    before = loaded.evaluate(x)["loss"]
+    loaded.fit(x, epochs=2)
+    assert loaded.optimizer.iterations == iterations + 22
+    assert loaded.evaluate(x)["loss"] < before
+
+
+def test_parameters_and_defaults():
+    vae = build_vae()
+    assert vae.count_params() == 101_652
+    assert vae.beta == 1
+    assert isinstance(vae.optimizer, keras.optimizers.Adam)
+    assert float(vae.optimizer.learning_rate) == pytest.approx(1e-3)
+
+
+def test_progress_is_one_line(monkeypatch):
+    lines = []
+
+    class Handle:
+        def update(self, data, raw):
+            lines.append(data["text/plain"])
+
+    def display(data, raw, display_id):
+        lines.append(data["text/plain"])
+        return Handle()
+
+    monkeypatch.setattr(training, "display", display)
+    progress = Progress()
+    progress.set_params({"epochs": 4})
+    progress.on_train_begin()
+    progress.on_epoch_end(0, {"loss": 1.234, "kl_divergence": 3})
+    progress.on_epoch_end(3, {"loss": 1.2, "val_loss": 2})
+    assert len(lines) == 3
+    assert lines[1].endswith("epoch 1 of 4: loss 1.23")
+    assert lines[1].count("█") == 5
+    assert lines[2].endswith("epoch 4 of 4: loss 1.20, val_loss 2.00")
+    assert lines[2].count("█") == 20
+
+
+@pytest.mark.parametrize(
+    ("in_notebook", "kwargs", "bars"),
+    [(True, {}, 1), (True, {"verbose": 2}, 0), (False, {}, 0)],
+)
+def test_progress_is_shown_in_notebooks_alone(monkeypatch, x, in_notebook, kwargs, bars):
+    passed = {}
+    monkeypatch.setattr(training, "get_ipython", lambda: object() if in_notebook else None)
+    monkeypatch.setattr(
+        keras.Model, "fit", lambda self, *_, **kwargs: passed.update(kwargs), raising=False
+    )
+    build_vae().fit(x, **kwargs)
+    assert sum(isinstance(callback, Progress) for callback in passed["callbacks"]) == bars
+    assert passed["verbose"] == kwargs.get("verbose", 0)
+
+
+BAD_IMAGES = [
+    (np.zeros((2, 28, 28), "uint8"), ValueError),
+    (np.zeros((2, 100), "uint8"), ValueError),
+    (np.zeros((0, 784), "uint8"), ValueError),
+    (np.full((2, 784), np.nan), ValueError),
+    (np.full((2, 784), 1.5), ValueError),
+    (np.full((2, 784), -0.5), ValueError),
+    (np.zeros((2, 784), "int32"), TypeError),
+]
+
+
+@pytest.mark.parametrize(("images", "error"), BAD_IMAGES)
+def test_bad_images_are_rejected(trained, x, images, error):
+    with pytest.raises(error, match=r"^x: expected"):
+        trained.fit(images)
+    with pytest.raises(error, match=r"^x: expected"):
+        trained.evaluate(images)
+    with pytest.raises(error, match=r"^validation_data: expected"):
+        trained.fit(x, validation_data=images)
+
+
+@pytest.mark.parametrize("batch_size", [0, -1, True, 32.0, "32"])
+def test_bad_batch_size_is_rejected(trained, x, batch_size):
+    for method in (trained.fit, trained.evaluate):
+        with pytest.raises(ValueError, match=r"^batch_size: expected a whole number"):
+            method(x, batch_size=batch_size)
+
+
+@pytest.mark.parametrize("beta", [-1, np.nan, True, "1"])
+def test_bad_beta_is_rejected(beta):
+    with pytest.raises(ValueError, match=r"^beta: expected"):
+        build_vae(beta=beta)
+
+
+@pytest.mark.parametrize("latent_dim", [0, True, 2.0])
+def test_bad_latent_dim_is_rejected(latent_dim):
+    with pytest.raises(ValueError, match=r"^latent_dim: expected"):
+        build_vae(latent_dim)
+
+
+def test_parts_that_do_not_fit_are_rejected():
+    with pytest.raises(ValueError, match=r"^encoder: expected three outputs"):
+        VAE(build_encoder(), build_decoder())
+    with pytest.raises(ValueError, match=r"^decoder: expected a decoder of 3 latent dimensions"):
+        VAE(add_sampling(build_encoder(3)), build_decoder(2))
