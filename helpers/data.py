@@ -85,4 +85,4 @@ def scale(x: np.ndarray) -> np.ndarray:
         TypeError, ValueError: as `check_images`.
     """
     x = check_images(x)
-    return x.astype("float32") / 255 if x.dtype == np.uint8 else x.astype("float32", copy=False)
+    return np.divide(x, 255, dtype="float32") if x.dtype == np.uint8 else np.asarray(x, "float32")

@@ -16,7 +16,7 @@ from IPython.display import display
 from keras import KerasTensor, ops
 
 Pair = tuple[KerasTensor, KerasTensor]
-CHUNK = 4_000  # images at most, unless one batch is larger: bounds the memory of a call
+CHUNK = 2_000  # images at most, unless one batch is larger: bounds the memory of a call
 
 
 class Chunks(keras.utils.PyDataset):
