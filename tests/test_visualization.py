@@ -229,5 +229,5 @@ def test_bad_traversals_are_rejected():
     with pytest.raises(ValueError, match=r"^z: expected a vector"):
         traverse([[0, 1]], 0, [1])
     for dimension in (-1, 2, 0.5, "0"):
-        with pytest.raises(ValueError, match=r"^dimension: expected one of 0 to 1"):
+        with pytest.raises(ValueError, match=r"^dimension: expected a whole number from 0 to 1"):
             traverse([0, 1], dimension, [1])
