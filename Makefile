@@ -14,7 +14,7 @@ help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-15s %s\n", $$1, $$2}' Makefile
 
 lab: .venv/ready  ## Set up on first use, then open the course in JupyterLab
-	@$(BIN)/jupyter lab $(ROOT) notebooks/00_autoencoder.ipynb
+	@$(BIN)/jupyter lab $(ROOT) --ServerApp.root_dir="$(CURDIR)" --LabApp.default_url=/lab/tree/notebooks/00_autoencoder.ipynb
 
 test: lint  ## Set up on first use, then run every test, the notebooks included
 	@$(BIN)/pytest -n 2
