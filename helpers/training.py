@@ -7,14 +7,16 @@ from helpers.loss import check_beta, kl_divergence, reconstruction_loss
 from helpers.sampling import Sampling, add_sampling
 
 import random
+from collections.abc import Callable
 
 import keras
 import numpy as np
 import tensorflow as tf
 from IPython import get_ipython
 from IPython.display import display
-from keras import KerasTensor, ops
+from keras import KerasTensor, ops, tree
 
+Arrays = np.ndarray | tuple[np.ndarray, ...]
 Pair = tuple[KerasTensor, KerasTensor]
 CHUNK = 2_000  # images at most, unless one batch is larger: bounds the memory of a call
 
@@ -24,32 +26,41 @@ class Chunks(keras.utils.PyDataset):
 
     Item i is a pair: images (steps, batch_size, 784) of the dtype given, and weights
     (steps, batch_size) float32, 1 for an image and 0 for the padding that fills the last
-    chunk. An epoch holds each image once, in a new order if `shuffle`.
+    chunk. An epoch holds each image once, in a new order if `shuffle`. Where `x` is a tuple
+    of arrays of one length, images and labels say, the first of the pair is such a tuple.
     """
 
-    def __init__(self, x: np.ndarray, batch_size: int, shuffle: bool = False) -> None:
+    def __init__(
+        self, x: Arrays, batch_size: int, shuffle: bool = False, seed: int | None = None
+    ) -> None:
         """Cut `x` (n, 784) into chunks of equal length, of at most `CHUNK` images or one batch."""
         super().__init__()
-        batches = -(-len(x) // batch_size)
+        length = len(tree.flatten(x)[0])
+        batches = -(-length // batch_size)
         self.count = -(-batches // max(1, CHUNK // batch_size))
         self.shape = (-(-batches // self.count), batch_size)
         self.x, self.shuffle = x, shuffle
-        self.order = np.arange(len(x))
-        self.rng = np.random.default_rng(random.getrandbits(64))  # follows set_random_seed
+        self.order = np.arange(length)
+        # Without a seed the order follows keras.utils.set_random_seed, as Keras's own does.
+        self.rng = np.random.default_rng(random.getrandbits(64) if seed is None else seed)
         self.on_epoch_end()
 
     def __len__(self) -> int:
         """The number of chunks in an epoch."""
         return self.count
 
-    def __getitem__(self, i: int) -> tuple[np.ndarray, np.ndarray]:
+    def __getitem__(self, i: int) -> tuple[Arrays, np.ndarray]:
         """Chunk i of this epoch: images and weights."""
         size = self.shape[0] * self.shape[1]
         chosen = self.order[i * size : (i + 1) * size]
-        images = np.zeros((size, self.x.shape[1]), self.x.dtype)
-        images[: len(chosen)] = self.x[chosen]
+
+        def cut(array: np.ndarray) -> np.ndarray:
+            filled = np.zeros((size, *array.shape[1:]), array.dtype)
+            filled[: len(chosen)] = array[chosen]
+            return filled.reshape(*self.shape, *array.shape[1:])
+
         weights = (np.arange(size) < len(chosen)).astype("float32")
-        return images.reshape(*self.shape, -1), weights.reshape(self.shape)
+        return tree.map_structure(cut, self.x), weights.reshape(self.shape)
 
     def on_epoch_end(self) -> None:
         """Draw the order of the next epoch."""
@@ -57,19 +68,33 @@ class Chunks(keras.utils.PyDataset):
             self.rng.shuffle(self.order)
 
 
+def progress_line(start: str, what: str) -> Callable[..., None]:
+    """Show `start` in the notebook; the function returned, (done, total, note), updates it.
+
+    The line stays, complete, in the cell's output. Outside of a notebook nothing is shown.
+    """
+    if get_ipython() is None:
+        return lambda *_: None
+    line = display({"text/plain": start}, raw=True, display_id=True)
+
+    def update(done: int, total: int, note: str = "") -> None:
+        bar = ("█" * round(20 * done / total)).ljust(20, "░")
+        line.update({"text/plain": f"{bar} {what} {done} of {total}{note}"}, raw=True)
+
+    return update
+
+
 class Progress(keras.callbacks.Callback):
-    """One line in the notebook that follows the epochs and stays, complete, in its output."""
+    """One line in the notebook that follows the epochs."""
 
     def on_train_begin(self, logs: dict | None = None) -> None:
         """Show the line."""
-        self.line = display({"text/plain": "compiling ..."}, raw=True, display_id=True)
+        self.update = progress_line("compiling ...", "epoch")
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         """Update the line."""
-        done, total = epoch + 1, self.params["epochs"]
-        bar = ("█" * round(20 * done / total)).ljust(20, "░")
         values = ", ".join(f"{name} {value:.2f}" for name, value in logs.items() if "loss" in name)
-        self.line.update({"text/plain": f"{bar} epoch {done} of {total}: {values}"}, raw=True)
+        self.update(epoch + 1, self.params["epochs"], f": {values}")
 
 
 @keras.saving.register_keras_serializable("vae_course")
@@ -105,6 +130,14 @@ class VAE(keras.Model):
         """One reconstruction (n, 784) for each image, from one sampled z."""
         return ops.sigmoid(self.decoder(self.encoder(x)[2]))
 
+    def check(self, x: np.ndarray, name: str = "x") -> np.ndarray:
+        """What `fit` and `evaluate` take, else an error; subclasses may take more."""
+        return check_images(x, name)
+
+    def prepare(self, x: KerasTensor) -> KerasTensor:
+        """A batch as `terms` takes it: bytes become floats in [0, 1], floats stay."""
+        return ops.cast(x, "float32") / 255 if x.dtype == tf.uint8 else ops.cast(x, "float32")
+
     def terms(self, x: KerasTensor) -> Pair:
         """reconstruction_loss and kl_divergence of each image, (n,) nats, with one sampled z."""
         z_mean, z_log_var, z = self.encoder(x)
@@ -130,7 +163,7 @@ class VAE(keras.Model):
         """`descend` on every batch of a chunk, one after the other; returns the sums."""
 
         def step(i: KerasTensor, reconstruction: KerasTensor, kl: KerasTensor) -> tuple:
-            batch = self.descend(_grey(x[i]), weight[i])
+            batch = self.descend(self.prepare(tree.map_structure(lambda a: a[i], x)), weight[i])
             return i + 1, reconstruction + batch[0], kl + batch[1]
 
         batches = ops.sum(ops.cast(weight[:, 0], "int32"))  # a batch of padding is no step
@@ -139,7 +172,8 @@ class VAE(keras.Model):
     def test_step(self, chunk: Pair) -> dict:
         """The loss of a chunk, all its images at once."""
         x, weight = chunk
-        return self._report(*self.terms(_grey(ops.reshape(x, (-1, PIXELS)))), ops.ravel(weight))
+        x = tree.map_structure(lambda a: ops.reshape(a, (-1, *a.shape[2:])), x)
+        return self._report(*self.terms(self.prepare(x)), ops.ravel(weight))
 
     def _report(self, reconstruction: KerasTensor, kl: KerasTensor, weight: KerasTensor) -> dict:
         values = (reconstruction + self.beta * kl, reconstruction, kl)
@@ -154,21 +188,24 @@ class VAE(keras.Model):
         epochs: int = 1,
         validation_data: np.ndarray | None = None,
         callbacks: list | None = None,
+        seed: int | None = None,
         **kwargs,
     ) -> keras.callbacks.History:
         """Keras's `fit` on images (n, 784); `validation_data` are images too.
+
+        `seed` fixes the order of the images; None follows `keras.utils.set_random_seed`.
 
         Raises:
             TypeError, ValueError: images that are none (see `check_images`).
         """
         check_whole("batch_size", batch_size, 1)
         if validation_data is not None:
-            validation_data = Chunks(check_images(validation_data, "validation_data"), batch_size)
+            validation_data = Chunks(self.check(validation_data, "validation_data"), batch_size)
         callbacks = list(callbacks or [])
         if get_ipython() is not None and "verbose" not in kwargs:
             callbacks.append(Progress())
         return super().fit(
-            Chunks(check_images(x), batch_size, shuffle=True),
+            Chunks(self.check(x), batch_size, shuffle=True, seed=seed),
             epochs=epochs,
             validation_data=validation_data,
             callbacks=callbacks,
@@ -184,7 +221,7 @@ class VAE(keras.Model):
         """
         if not isinstance(x, Chunks):  # `fit` hands over its validation chunks
             check_whole("batch_size", batch_size, 1)
-            x = Chunks(check_images(x), batch_size)
+            x = Chunks(self.check(x), batch_size)
         return super().evaluate(x, **{"verbose": 0, "return_dict": True, **kwargs})
 
     def get_config(self) -> dict:
@@ -216,8 +253,3 @@ def compile_with_adam(vae: VAE) -> VAE:
     vae.compile(optimizer="adam")
     vae.optimizer.build(vae.trainable_variables)
     return vae
-
-
-def _grey(x: KerasTensor) -> KerasTensor:
-    """Bytes as floats in [0, 1]; floats as they are."""
-    return ops.cast(x, "float32") / 255 if x.dtype == tf.uint8 else ops.cast(x, "float32")

@@ -1,0 +1,232 @@
+"""What the weight of the KL term does, notebook 07: a loss with knobs, and sweeps over settings."""
+
+from helpers.data import load_mnist
+from helpers.decoder import build_decoder
+from helpers.encoder import build_encoder
+from helpers.loss import check_beta, reconstruction_loss
+from helpers.sampling import Sampling, add_sampling
+from helpers.training import VAE, compile_with_adam, progress_line
+
+import socket
+import threading
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from concurrent.futures import CancelledError
+from contextlib import ExitStack
+from typing import NamedTuple
+
+import keras
+import numpy as np
+import psutil
+import tensorflow as tf
+from dask.system import CPU_COUNT
+from distributed import Client, LocalCluster, as_completed
+from distributed.comm import get_address_host_port
+from distributed.system import MEMORY_LIMIT
+from keras import KerasTensor, ops
+
+WORKER_MEMORY = 1.2e9  # bytes that one training process may take, more than was measured
+CONNECT_SECONDS = 10
+_ONE_AT_A_TIME = threading.Lock()  # a cluster's worker may have threads, which share a model
+_compiled: dict[int, "BetaVAE"] = {}
+
+
+class Setting(NamedTuple):
+    """What to train: a point of a sweep."""
+
+    beta: float = 1.0
+    seed: int = 1
+    epochs: int = 10
+    latent_dim: int = 2
+    reconstruction_weight: float = 1.0  # 0 leaves the KL term alone
+    warm_up: int = 0  # steps over which beta grows from 0 to its value
+    free_nats: float = 0.0  # KL of a unit, mean of a batch, below which it costs no more
+    images: int = 55_000  # how many training images to use
+
+
+def kl_by_unit(z_mean: KerasTensor, z_log_var: KerasTensor) -> KerasTensor:
+    """The KL divergence of `kl_divergence`, kept apart for each latent unit: (n, latent_dim)."""
+    return 0.5 * (ops.exp(z_log_var) + ops.square(z_mean) - 1 - z_log_var)
+
+
+def active_units(z_mean: np.ndarray, threshold: float = 0.01) -> np.ndarray:
+    """Which latent units say something about the image: (latent_dim,) booleans.
+
+    A unit is active if its `z_mean` (n, latent_dim) varies over the images by more than
+    `threshold` (Burda, Grosse and Salakhutdinov 2015, arXiv 1509.00519, section 5.2).
+    """
+    return np.var(z_mean, axis=0) > threshold
+
+
+def aggregate_covariance(z_mean: np.ndarray, z_log_var: np.ndarray) -> np.ndarray:
+    """Covariance (latent_dim, latent_dim) of the aggregate posterior of two (n, latent_dim) arrays.
+
+    The covariance of the means plus, on the diagonal, the mean variance of the clouds.
+    """
+    return np.cov(z_mean.T, bias=True) + np.diag(np.exp(z_log_var).mean(axis=0))
+
+
+class BetaVAE(VAE):
+    """The course's VAE with knobs that can be turned without compiling again.
+
+    It descends reconstruction_weight * reconstruction_loss + beta * sum of max(KL, free_nats)
+    over the units, where KL is the mean of a unit over the batch (free bits: Kingma et al.
+    2016, arXiv 1606.04934, appendix C.8), and beta grows linearly over the first `warm_up`
+    steps (Sonderby et al. 2016, arXiv 1602.02282). It reports the plain terms.
+    """
+
+    def __init__(self, setting: Setting) -> None:
+        """Build the network of a setting, with weights drawn from its seed."""
+        latent_dim = setting.latent_dim
+        encoder = add_sampling(build_encoder(latent_dim), Sampling(setting.seed, name="z"))
+        super().__init__(encoder, build_decoder(latent_dim), check_beta(setting.beta))
+        knobs = (setting.beta, setting.reconstruction_weight, setting.warm_up, setting.free_nats)
+        self.knobs = tf.Variable(knobs, trainable=False, dtype="float32")
+
+    def descend(self, x: KerasTensor, weight: KerasTensor) -> tuple[KerasTensor, KerasTensor]:
+        """One optimizer step on one batch; returns the two terms summed over its images."""
+        beta, reconstruction_weight, warm_up, free_nats = tf.unstack(self.knobs)
+        step = ops.cast(self.optimizer.iterations, "float32")
+        beta *= ops.minimum(1.0, (step + 1) / ops.maximum(warm_up, 1.0))
+        count = ops.sum(weight)
+        with tf.GradientTape() as tape:
+            z_mean, z_log_var, z = self.encoder(x)
+            reconstruction = ops.sum(weight * reconstruction_loss(x, self.decoder(z)))
+            kl = ops.sum(weight[:, None] * kl_by_unit(z_mean, z_log_var), axis=0)
+            charged = ops.sum(ops.maximum(kl / count, free_nats))
+            loss = reconstruction_weight * reconstruction / count + beta * charged
+        variables = self.trainable_variables
+        self.optimizer.apply(tape.gradient(loss, variables), variables)
+        return reconstruction, ops.sum(kl)
+
+
+def draw_weights(vae: VAE, seed: int) -> VAE:
+    """Draw all weights of `vae` anew from `seed` alone, as Keras does (Glorot), and return it.
+
+    Keras's own seed is global to the process: other threads, Dask's among them, draw from it.
+    """
+    for k, variable in enumerate(vae.trainable_variables):
+        if len(variable.shape) == 2:
+            own_seed = int(np.random.default_rng([seed, k]).integers(2**31))
+            variable.assign(keras.initializers.GlorotUniform(own_seed)(variable.shape))
+    return vae
+
+
+def train(setting: Setting) -> dict:
+    """Train a model as `setting` says: its test terms, history and weights.
+
+    Returns reconstruction_loss and kl_divergence in nats a test image, the history of `fit`,
+    and weights that fit `build_vae(latent_dim)`. One compiled model a process serves
+    all settings of a latent_dim; the same setting always gives the same result.
+
+    Raises:
+        ValueError: a beta or a latent_dim that is none.
+    """
+    mnist = load_mnist()
+    fresh = draw_weights(compile_with_adam(BetaVAE(setting)), setting.seed)
+    vae = _compiled.setdefault(setting.latent_dim, fresh)
+    mine, drawn = (
+        [model.knobs, *model.variables, *model.optimizer.variables] for model in (vae, fresh)
+    )
+    for old, new in zip(mine, drawn, strict=True):
+        old.assign(new)
+    x = mnist.x_train[: setting.images]
+    history = vae.fit(x, epochs=setting.epochs, seed=setting.seed, verbose=0).history
+    loss = vae.evaluate(mnist.x_test)
+    terms = {name: loss[name] for name in ("reconstruction_loss", "kl_divergence")}
+    weights = vae.encoder.get_weights() + vae.decoder.get_weights()
+    return {**terms, "history": history, "weights": weights}
+
+
+def workers_that_fit() -> int:
+    """How many training processes this machine has cores and free memory for."""
+    memory = min(
+        psutil.virtual_memory().available, MEMORY_LIMIT - psutil.Process().memory_info().rss
+    )
+    return min(CPU_COUNT, int(memory // WORKER_MEMORY))
+
+
+def sweep(
+    train: Callable[[Hashable], object],
+    settings: Iterable[Hashable],
+    results: dict | None = None,
+    scheduler: str | None = None,
+    workers: int | None = None,
+) -> dict:
+    """train(setting) for every setting, in parallel on Dask: a dict from setting to result.
+
+    By default as many local processes work as fit into the machine, and with fewer than two,
+    this process itself; `workers` sets their number, 0 for this process. `scheduler` names
+    a Dask scheduler ("tcp://host:8786") whose workers can import what `train` needs, and
+    takes its place. The results are the same in every case if `train` depends on its setting alone.
+    A setting whose worker dies is started again on another one.
+
+    Each result is put into `results` as soon as it arrives, and settings found there are
+    not trained again: after an interruption, the same call goes on from there.
+
+    Raises:
+        ConnectionError: no scheduler answers, it has no workers, or it was lost on the way.
+        ...: what `train` raises, with the setting as a note.
+    """
+    results = {} if results is None else results
+    settings = list(dict.fromkeys(settings))
+    missing = [setting for setting in settings if setting not in results]
+    if workers is None:
+        workers = min(workers_that_fit(), len(missing))
+        workers = workers if workers > 1 else 0
+    update = progress_line("starting ...", "model")
+    if workers or scheduler:
+        arriving = _on_dask(train, missing, scheduler, workers)
+    else:
+        arriving = ((setting, _call(train, setting)) for setting in missing)
+    for setting, result in arriving:
+        results[setting] = result
+        update(sum(setting in results for setting in settings), len(settings))
+    return {setting: results[setting] for setting in settings}
+
+
+def _call(train: Callable[[Hashable], object], setting: Hashable) -> object:
+    with _ONE_AT_A_TIME:
+        try:
+            return train(setting)
+        except Exception as error:
+            error.add_note(f"This was {train.__name__}({setting}).")
+            raise
+
+
+def _on_dask(
+    train: Callable, missing: list, scheduler: str | None, workers: int
+) -> Iterator[tuple[Hashable, object]]:
+    with ExitStack() as stack:
+        if scheduler is None:
+            cluster = LocalCluster(workers, threads_per_worker=1, dashboard_address=":0")
+            client = stack.enter_context(Client(stack.enter_context(cluster)))
+        else:
+            client = stack.enter_context(_connect(scheduler))
+        futures = {client.submit(_call, train, each, pure=False): each for each in missing}
+        try:
+            for future, result in as_completed(list(futures), with_results=True):
+                future.release()  # what has arrived is not computed again if its worker dies
+                yield futures.pop(future), result
+        except CancelledError as error:
+            raise ConnectionError(
+                f"scheduler: {client.scheduler.address} was lost with {len(futures)} of "
+                f"{len(missing)} models missing; the others are in results"
+            ) from error
+
+
+def _connect(scheduler: str) -> Client:
+    advice = "start one with `dask scheduler` and `dask worker`, or leave the argument out"
+    try:
+        socket.create_connection(get_address_host_port(scheduler), CONNECT_SECONDS).close()
+        client = Client(scheduler, timeout=CONNECT_SECONDS)
+    except (OSError, ValueError) as error:
+        raise ConnectionError(
+            f"scheduler: expected the address of a Dask scheduler, got no answer from "
+            f"{scheduler!r}; {advice}"
+        ) from error
+    try:
+        client.wait_for_workers(1, timeout=CONNECT_SECONDS)
+    except TimeoutError as error:
+        client.close()
+        raise ConnectionError(f"scheduler: {scheduler!r} has no workers; {advice}") from error
+    return client
