@@ -19,6 +19,7 @@ from collections.abc import Callable
 import numpy as np
 
 BATCH = 32
+BETAS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0)  # the models of the sweep
 Result = tuple[list[float], float]  # seconds of each epoch, mean loss of the last (nats an image)
 
 
@@ -50,13 +51,13 @@ def timed_loop(epoch: Callable[[], float], epochs: int) -> Result:
     return seconds, loss
 
 
-def plain(x: np.ndarray, seed: int, epochs: int) -> Result:
-    """The source's model under Keras's own `fit`, on float arrays, one call a batch."""
+def plain_model(beta: float = 2.0, noise_std: float = 0.1, exponent: float = 1.0) -> object:
+    """The source's model for Keras's own `fit`; noise 1, exponent 1/2 make it the course's."""
     import keras
     from keras import layers, ops
 
     class Sampling(layers.Layer):
-        """As published: noise of 0.1, and the KL term, which needs both heads, added here."""
+        """Draws z, and adds the KL term, which needs both heads."""
 
         def __init__(self) -> None:
             super().__init__()
@@ -65,19 +66,26 @@ def plain(x: np.ndarray, seed: int, epochs: int) -> Result:
         def call(self, inputs: list) -> object:
             z_mean, s = inputs
             kl = -0.5 * ops.sum(1 + s - ops.square(z_mean) - ops.exp(s), axis=1)
-            self.add_loss(2 * ops.mean(kl))
-            noise = keras.random.normal(ops.shape(z_mean), stddev=0.1, seed=self.noise)
-            return z_mean + ops.exp(s) * noise
+            self.add_loss(beta * ops.mean(kl))
+            noise = keras.random.normal(ops.shape(z_mean), stddev=noise_std, seed=self.noise)
+            return z_mean + ops.exp(exponent * s) * noise
 
-    keras.utils.set_random_seed(seed)
     inputs = keras.Input((784,))
     hidden = layers.Dense(64, activation="relu")(inputs)
     z = Sampling()([layers.Dense(2)(hidden), layers.Dense(2)(hidden)])
     hidden = layers.Dense(64, activation="relu")(z)
     model = keras.Model(inputs, layers.Dense(784, activation="sigmoid")(hidden))
     model.compile("adam", loss=lambda y, p: 784 * keras.losses.binary_crossentropy(y, p))
+    return model
+
+
+def plain(x: np.ndarray, seed: int, epochs: int) -> Result:
+    """The source's model under Keras's own `fit`, on float arrays, one call a batch."""
+    import keras
+
+    keras.utils.set_random_seed(seed)
     x = x.astype("float32") / 255
-    return timed_fit(model, x, x, epochs=epochs)
+    return timed_fit(plain_model(), x, x, epochs=epochs)
 
 
 def course(x: np.ndarray, seed: int, epochs: int) -> Result:
@@ -162,11 +170,35 @@ def products(x: np.ndarray, seed: int, epochs: int) -> Result:
     return timed_loop(epoch, epochs)
 
 
+def plain_sweep(x: np.ndarray, seed: int, epochs: int) -> Result:
+    """A model for each of BETAS, one after the other, under Keras's own `fit`: all seconds."""
+    start = time.perf_counter()
+    x = x[:55_000].astype("float32") / 255
+    for beta in BETAS:
+        model = plain_model(beta, noise_std=1.0, exponent=0.5)
+        loss = timed_fit(model, x, x, epochs=epochs)[1]
+    return [time.perf_counter() - start], loss
+
+
+def course_sweep(x: np.ndarray, seed: int, epochs: int) -> Result:
+    """The same models by the course's `sweep` on this machine's cores: all seconds."""
+    from helpers.beta import Setting, sweep, train
+
+    start = time.perf_counter()
+    settings = [Setting(beta, seed, epochs, images=min(len(x), 55_000)) for beta in BETAS]
+    runs = sweep(train, settings)
+    return [time.perf_counter() - start], runs[settings[-1]]["history"]["loss"][-1]
+
+
 ROWS: dict[str, Callable[[np.ndarray, int, int], Result]] = {
     "plain Keras fit": plain,
     "the course's fit": course,
     "JAX, scan": jax_scan,
     "matrix products alone": products,
+}
+SWEEPS: dict[str, Callable[[np.ndarray, int, int], Result]] = {
+    "plain fit, one by one": plain_sweep,
+    "the course's sweep": course_sweep,
 }
 
 
@@ -175,29 +207,17 @@ def measure(row: str, images: int, epochs: int, seed: int) -> dict[str, float]:
     from helpers.data import load_mnist
 
     x = load_mnist(validation=0).x_train[:images].copy()
-    seconds, loss = ROWS[row](x, seed, epochs)
+    seconds, loss = {**ROWS, **SWEEPS}[row](x, seed, epochs)
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     unit = 1e9 if sys.platform == "darwin" else 1e6  # bytes there, kilobytes elsewhere
-    return {"seconds": statistics.median(seconds[1:]), "memory": memory / unit, "loss": loss}
+    first = 1 if row in ROWS else 0  # the first epoch compiles; a sweep is timed as a whole
+    return {"seconds": statistics.median(seconds[first:]), "memory": memory / unit, "loss": loss}
 
 
-def main() -> None:
-    """Measure all rows and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--images", type=int, default=60_000)
-    parser.add_argument("--epochs", type=int, default=5)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--row", choices=ROWS, help=argparse.SUPPRESS)
-    parser.add_argument("--seed", type=int, help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.epochs < 2:
-        parser.error("--epochs: expected at least 2, since the first one compiles")
-    if options.row:
-        print(json.dumps(measure(options.row, options.images, options.epochs, options.seed)))
-        return
-    rows = [row for row in ROWS if row != "JAX, scan" or importlib.util.find_spec("jax")]
+def medians(rows: list[str], rounds: int, options: argparse.Namespace) -> dict[str, dict]:
+    """Measure each row in a process of its own, in turns; the medians over the rounds."""
     results: dict[str, list[dict[str, float]]] = {row: [] for row in rows}
-    for seed in range(options.rounds):
+    for seed in range(rounds):
         for row in rows:
             print(f"round {seed + 1}: {row}", file=sys.stderr)
             # The helpers ask for one thread an operation; plain Keras gets what it has by default.
@@ -206,26 +226,49 @@ def main() -> None:
             command = [sys.executable, __file__, "--row", row, "--seed", seed, *options_of_row]
             run = subprocess.run(
                 [str(part) for part in command],
-                env={**os.environ, **(default if row == "plain Keras fit" else {})},
+                env={**os.environ, **(default if row.startswith("plain") else {})},
                 capture_output=True,
                 text=True,
             )
             if run.returncode:
                 sys.exit(f"{row} failed:\n{run.stderr}")
             results[row].append(json.loads(run.stdout.splitlines()[-1]))
-    medians = {
+    return {
         row: {key: statistics.median(result[key] for result in runs) for key in runs[0]}
         for row, runs in results.items()
     }
-    slowest, bound = medians["plain Keras fit"], medians["matrix products alone"]
+
+
+def main() -> None:
+    """Measure all rows and print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--images", type=int, default=60_000)
+    parser.add_argument("--epochs", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--row", choices=[*ROWS, *SWEEPS], help=argparse.SUPPRESS)
+    parser.add_argument("--seed", type=int, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.epochs < 2:
+        parser.error("--epochs: expected at least 2, since the first one compiles")
+    if options.row:
+        print(json.dumps(measure(options.row, options.images, options.epochs, options.seed)))
+        return
+    rows = [row for row in ROWS if row != "JAX, scan" or importlib.util.find_spec("jax")]
+    table = medians(rows, options.rounds, options)
+    slowest, bound = table["plain Keras fit"], table["matrix products alone"]
     print(f"\n{'':22} s an epoch   times faster   times the    peak     loss after")
     print(f"{'':22}              than plain     products     memory   {options.epochs} epochs")
-    for row, m in medians.items():
+    for row, m in table.items():
         loss = f"{m['loss']:10.1f}" if m["loss"] == m["loss"] else "         -"
         print(
             f"{row:22} {m['seconds']:10.2f} {slowest['seconds'] / m['seconds']:14.1f}"
             f" {m['seconds'] / bound['seconds']:11.1f} {m['memory']:10.2f} GB {loss}"
         )
+    table = medians(list(SWEEPS), max(1, options.rounds // 2), options)
+    slowest = table["plain fit, one by one"]
+    print(f"\n{len(BETAS)} models in all         seconds   times faster")
+    for row, m in table.items():
+        print(f"{row:22} {m['seconds']:9.1f} {slowest['seconds'] / m['seconds']:14.1f}")
 
 
 if __name__ == "__main__":

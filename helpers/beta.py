@@ -1,6 +1,6 @@
 """What the weight of the KL term does, notebook 07: a loss with knobs, and sweeps over settings."""
 
-from helpers.data import load_mnist
+from helpers.data import check_whole, load_mnist
 from helpers.decoder import build_decoder
 from helpers.encoder import build_encoder
 from helpers.loss import check_beta, reconstruction_loss
@@ -65,21 +65,42 @@ def aggregate_covariance(z_mean: np.ndarray, z_log_var: np.ndarray) -> np.ndarra
     return np.cov(z_mean.T, bias=True) + np.diag(np.exp(z_log_var).mean(axis=0))
 
 
+def objective(
+    reconstruction: KerasTensor,
+    kl_of_units: KerasTensor,
+    beta: KerasTensor,
+    free_nats: KerasTensor = 0.0,
+    reconstruction_weight: KerasTensor = 1.0,
+) -> KerasTensor:
+    """What a `BetaVAE` descends, from the means of a batch: a scalar and (latent_dim,) nats.
+
+    A unit whose KL lies below `free_nats` pays for `free_nats` (free bits: Kingma et al. 2016,
+    arXiv 1606.04934, appendix C.8).
+    """
+    charged = ops.sum(ops.maximum(kl_of_units, free_nats))
+    return reconstruction_weight * reconstruction + beta * charged
+
+
 class BetaVAE(VAE):
     """The course's VAE with knobs that can be turned without compiling again.
 
-    It descends reconstruction_weight * reconstruction_loss + beta * sum of max(KL, free_nats)
-    over the units, where KL is the mean of a unit over the batch (free bits: Kingma et al.
-    2016, arXiv 1606.04934, appendix C.8), and beta grows linearly over the first `warm_up`
-    steps (Sonderby et al. 2016, arXiv 1602.02282). It reports the plain terms.
+    It descends `objective`, with a beta that grows linearly over the first `warm_up` steps
+    (Sonderby et al. 2016, arXiv 1602.02282), and reports the plain terms.
     """
 
-    def __init__(self, setting: Setting) -> None:
-        """Build the network of a setting, with weights drawn from its seed."""
-        latent_dim = setting.latent_dim
-        encoder = add_sampling(build_encoder(latent_dim), Sampling(setting.seed, name="z"))
-        super().__init__(encoder, build_decoder(latent_dim), check_beta(setting.beta))
-        knobs = (setting.beta, setting.reconstruction_weight, setting.warm_up, setting.free_nats)
+    def __init__(
+        self,
+        setting: Setting,
+        encoder: keras.Model | None = None,
+        decoder: keras.Model | None = None,
+    ) -> None:
+        """Turn the knobs of a setting, on the course's network unless another one is given."""
+        if encoder is None:
+            sampling = Sampling(setting.seed, name="z")
+            encoder = add_sampling(build_encoder(setting.latent_dim), sampling)
+        super().__init__(encoder, decoder or build_decoder(setting.latent_dim), setting.beta)
+        names = ("beta", "reconstruction_weight", "warm_up", "free_nats")
+        knobs = [check_beta(getattr(setting, name), name) for name in names]
         self.knobs = tf.Variable(knobs, trainable=False, dtype="float32")
 
     def descend(self, x: KerasTensor, weight: KerasTensor) -> tuple[KerasTensor, KerasTensor]:
@@ -92,8 +113,8 @@ class BetaVAE(VAE):
             z_mean, z_log_var, z = self.encoder(x)
             reconstruction = ops.sum(weight * reconstruction_loss(x, self.decoder(z)))
             kl = ops.sum(weight[:, None] * kl_by_unit(z_mean, z_log_var), axis=0)
-            charged = ops.sum(ops.maximum(kl / count, free_nats))
-            loss = reconstruction_weight * reconstruction / count + beta * charged
+            terms = reconstruction / count, kl / count
+            loss = objective(*terms, beta, free_nats, reconstruction_weight)
         variables = self.trainable_variables
         self.optimizer.apply(tape.gradient(loss, variables), variables)
         return reconstruction, ops.sum(kl)
@@ -119,9 +140,11 @@ def train(setting: Setting) -> dict:
     all settings of a latent_dim; the same setting always gives the same result.
 
     Raises:
-        ValueError: a beta or a latent_dim that is none.
+        ValueError: a value that its name cannot have.
     """
     mnist = load_mnist()
+    check_whole("seed", setting.seed, 0)
+    check_whole("images", setting.images, 1, len(mnist.x_train))
     fresh = draw_weights(compile_with_adam(BetaVAE(setting)), setting.seed)
     vae = _compiled.setdefault(setting.latent_dim, fresh)
     mine, drawn = (
@@ -157,7 +180,7 @@ def sweep(
     By default as many local processes work as fit into the machine, and with fewer than two,
     this process itself; `workers` sets their number, 0 for this process. `scheduler` names
     a Dask scheduler ("tcp://host:8786") whose workers can import what `train` needs, and
-    takes its place. The results are the same in every case if `train` depends on its setting alone.
+    takes its place. If `train` depends on its setting alone, the results are always the same.
     A setting whose worker dies is started again on another one.
 
     Each result is put into `results` as soon as it arrives, and settings found there are

@@ -5,10 +5,10 @@ from numbers import Real
 from keras import KerasTensor, ops
 
 
-def check_beta(beta: float) -> float:
+def check_beta(beta: float, name: str = "beta") -> float:
     """Return `beta` as a float if it is a finite number of at least 0, else raise ValueError."""
     if isinstance(beta, bool) or not isinstance(beta, Real) or not 0 <= beta < float("inf"):
-        raise ValueError(f"beta: expected a finite number of at least 0, got {beta!r}")
+        raise ValueError(f"{name}: expected a finite number of at least 0, got {beta!r}")
     return float(beta)
 
 

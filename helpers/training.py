@@ -15,6 +15,7 @@ import tensorflow as tf
 from IPython import get_ipython
 from IPython.display import display
 from keras import KerasTensor, ops, tree
+from keras.optimizers.schedules import LearningRateSchedule
 
 Arrays = np.ndarray | tuple[np.ndarray, ...]
 Pair = tuple[KerasTensor, KerasTensor]
@@ -111,6 +112,8 @@ class VAE(keras.Model):
         ValueError: `beta` is negative, or the encoder's z does not fit the decoder.
     """
 
+    chunks = Chunks  # how `fit` and `evaluate` cut images; subclasses may change it
+
     def __init__(
         self, encoder: keras.Model, decoder: keras.Model, beta: float = 1.0, **kwargs
     ) -> None:
@@ -200,12 +203,14 @@ class VAE(keras.Model):
         """
         check_whole("batch_size", batch_size, 1)
         if validation_data is not None:
-            validation_data = Chunks(self.check(validation_data, "validation_data"), batch_size)
+            validation_data = self.chunks(
+                self.check(validation_data, "validation_data"), batch_size
+            )
         callbacks = list(callbacks or [])
         if get_ipython() is not None and "verbose" not in kwargs:
             callbacks.append(Progress())
         return super().fit(
-            Chunks(self.check(x), batch_size, shuffle=True, seed=seed),
+            self.chunks(self.check(x), batch_size, shuffle=True, seed=seed),
             epochs=epochs,
             validation_data=validation_data,
             callbacks=callbacks,
@@ -221,7 +226,7 @@ class VAE(keras.Model):
         """
         if not isinstance(x, Chunks):  # `fit` hands over its validation chunks
             check_whole("batch_size", batch_size, 1)
-            x = Chunks(self.check(x), batch_size)
+            x = self.chunks(self.check(x), batch_size)
         return super().evaluate(x, **{"verbose": 0, "return_dict": True, **kwargs})
 
     def get_config(self) -> dict:
@@ -248,8 +253,8 @@ def build_vae(latent_dim: int = 2, beta: float = 1.0, seed: int | None = None) -
     return compile_with_adam(VAE(encoder, build_decoder(latent_dim), beta))
 
 
-def compile_with_adam(vae: VAE) -> VAE:
+def compile_with_adam(vae: VAE, learning_rate: float | LearningRateSchedule = 1e-3) -> VAE:
     """Return `vae`, compiled with Keras's Adam, whose state can be saved at once."""
-    vae.compile(optimizer="adam")
+    vae.compile(optimizer=keras.optimizers.Adam(learning_rate))
     vae.optimizer.build(vae.trainable_variables)
     return vae

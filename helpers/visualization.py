@@ -79,8 +79,9 @@ def aggregate_posterior(z_mean: np.ndarray, z_log_var: np.ndarray, axis: np.ndar
     z_mean, z_log_var = check_plane(z_mean, "z_mean"), check_plane(z_log_var, "z_log_var")
     if z_mean.shape != z_log_var.shape:
         raise ValueError(f"z_log_var: expected shape {z_mean.shape}, got {z_log_var.shape}")
-    density = norm.pdf(axis[:, None, None], z_mean, np.exp(z_log_var / 2))  # (m, n, 2)
-    return density[:, :, 1] @ density[:, :, 0].T / len(z_mean)
+    scale = np.exp(z_log_var / 2)
+    first, second = (norm.pdf(axis[:, None], z_mean[:, k], scale[:, k]) for k in (0, 1))
+    return second @ first.T / len(z_mean)
 
 
 def manifold_grid(n: int = 30, low: float = 0.05, high: float = 0.95) -> np.ndarray:

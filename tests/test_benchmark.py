@@ -21,6 +21,9 @@ def test_every_row_is_measured():
         assert float(seconds) >= 0 and float(faster) > 0 and float(of_products) > 0
         assert float(memory) > 0.05 and unit == "GB"
         assert loss == "-" if row == "matrix products alone" else 150 < float(loss) < 500
+    for row in ("plain fit, one by one", "the course's sweep"):
+        seconds, faster = table[row]
+        assert float(seconds) > 0 and float(faster) > 0
 
 
 def test_one_epoch_is_refused():

@@ -20,7 +20,10 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
 REPOSITORY = PROJECT["project"]["urls"]["Repository"]
-COURSE_ORDER = "data figures encoder sampling decoder loss training published visualization".split()
+COURSE_ORDER = (
+    "data figures encoder sampling decoder loss training published visualization beta evaluation "
+    "deeper conditional"
+).split()
 TARGETS = "help lab test test-notebooks lint execute benchmark lock clean".split()
 # In pieces, so that this file does not name what no file may name.
 REGISTRIES = [".".join(name) for name in (("pypi", "org"), ("npmjs", "com"), ("npmjs", "org"))] + [

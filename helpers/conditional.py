@@ -1,0 +1,112 @@
+"""A digit on demand, notebook 10: encoder and decoder are told the label."""
+
+from helpers.data import PIXELS, check_images, check_whole
+from helpers.loss import kl_divergence, reconstruction_loss
+from helpers.sampling import Sampling
+from helpers.training import VAE, compile_with_adam
+
+import keras
+import numpy as np
+from keras import KerasTensor, layers, ops
+
+DIGITS = 10
+Pair = tuple[KerasTensor, KerasTensor]
+
+
+def check_labels(y: np.ndarray, n: int) -> np.ndarray:
+    """Return `y` as (n,) bytes if it holds n whole digits from 0 to 9, else raise ValueError."""
+    y = np.asarray(y)
+    if y.shape != (n,) or not np.isin(y, range(DIGITS)).all():
+        raise ValueError(f"y: expected {n} digits from 0 to 9, got {y.dtype} of shape {y.shape}")
+    return y.astype("uint8")
+
+
+def one_hot(y: np.ndarray) -> KerasTensor:
+    """Labels (n,) as (n, 10) float32: 1 in the column of the digit, 0 elsewhere."""
+    return ops.one_hot(y, DIGITS, dtype="float32")
+
+
+def build_conditional_encoder(latent_dim: int = 2, seed: int | None = None) -> keras.Model:
+    """[x (n, 784), one-hot label (n, 10)] -> z_mean, z_log_var, z, each (n, latent_dim).
+
+    The course's encoder with the label beside the pixels; q(z given x, y) of Sohn, Lee and
+    Yan 2015.
+
+    Raises:
+        ValueError: `latent_dim` is not a whole number of at least 1.
+    """
+    check_whole("latent_dim", latent_dim, 1)
+    inputs = [keras.Input((PIXELS,), name="x"), keras.Input((DIGITS,), name="label")]
+    hidden = layers.Dense(64, activation="relu")(layers.Concatenate()(inputs))
+    heads = [layers.Dense(latent_dim, name=name)(hidden) for name in ("z_mean", "z_log_var")]
+    return keras.Model(inputs, [*heads, Sampling(seed, name="z")(heads)], name="encoder")
+
+
+def build_conditional_decoder(latent_dim: int = 2) -> keras.Model:
+    """[z (n, latent_dim), one-hot label (n, 10)] -> logits (n, 784): p(x given z, y).
+
+    Raises:
+        ValueError: `latent_dim` is not a whole number of at least 1.
+    """
+    check_whole("latent_dim", latent_dim, 1)
+    inputs = [keras.Input((latent_dim,), name="z"), keras.Input((DIGITS,), name="label")]
+    hidden = layers.Dense(64, activation="relu")(layers.Concatenate()(inputs))
+    return keras.Model(inputs, layers.Dense(PIXELS, name="logits")(hidden), name="decoder")
+
+
+@keras.saving.register_keras_serializable("vae_course")
+class ConditionalVAE(VAE):
+    """A VAE whose encoder and decoder are told the label of the image.
+
+    Its loss with beta 1 is the negative ELBO of log p(x given y), with the prior N(0, I) for
+    every label. `fit` and `evaluate` take a pair (x, y): images (n, 784), bytes or floats
+    in [0, 1], and digits (n,). Calling the model maps [x, one-hot y] to reconstructions.
+    """
+
+    def call(self, pair: Pair) -> KerasTensor:
+        """One reconstruction (n, 784) for each image and one-hot label, from one sampled z."""
+        return ops.sigmoid(self.decoder([self.encoder(list(pair))[2], pair[1]]))
+
+    def check(self, pair: tuple[np.ndarray, np.ndarray], name: str = "x") -> tuple:
+        """The pair of images and labels, else an error."""
+        if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+            raise TypeError(f"{name}: expected a pair (images, labels), got {type(pair).__name__}")
+        x = check_images(pair[0], name)
+        return x, check_labels(pair[1], len(x))
+
+    def prepare(self, pair: Pair) -> Pair:
+        """Images as floats in [0, 1], labels one-hot."""
+        return super().prepare(pair[0]), one_hot(pair[1])
+
+    def terms(self, pair: Pair) -> Pair:
+        """reconstruction_loss and kl_divergence of each image, (n,) nats, with one sampled z."""
+        x, label = pair
+        z_mean, z_log_var, z = self.encoder([x, label])
+        logits = self.decoder([z, label])
+        return reconstruction_loss(x, logits), kl_divergence(z_mean, z_log_var)
+
+
+def build_conditional_vae(
+    latent_dim: int = 2, beta: float = 1.0, seed: int | None = None
+) -> ConditionalVAE:
+    """The course's model with labels, ready for `fit` with Adam at 1e-3.
+
+    Raises:
+        ValueError: `latent_dim` below 1, or `beta` below 0.
+    """
+    encoder = build_conditional_encoder(latent_dim, seed)
+    return compile_with_adam(ConditionalVAE(encoder, build_conditional_decoder(latent_dim), beta))
+
+
+def decode_digit(decoder: keras.Model, z: np.ndarray, y: int | np.ndarray) -> np.ndarray:
+    """Decode points z (n, latent_dim) as the digit y, one for all or (n,): images (n, 784).
+
+    Raises:
+        ValueError: `z` has another shape, or `y` are not digits from 0 to 9.
+    """
+    z = np.asarray(z, "float32")
+    width = decoder.inputs[0].shape[-1]
+    if z.ndim != 2 or z.shape[1] != width:
+        raise ValueError(f"z: expected shape (n, {width}), got {z.shape}")
+    y = check_labels(np.broadcast_to(y, len(z)) if np.ndim(y) == 0 else y, len(z))
+    return ops.convert_to_numpy(ops.sigmoid(decoder([z, one_hot(y)])))

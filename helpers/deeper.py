@@ -1,0 +1,111 @@
+"""How far two latent dimensions go, notebook 09: deeper networks and a learning-rate schedule."""
+
+from helpers.beta import BetaVAE, Setting, draw_weights
+from helpers.data import PIXELS, check_whole, load_mnist
+from helpers.evaluation import BinaryChunks, binarise
+from helpers.sampling import Sampling, add_sampling
+from helpers.training import Chunks, compile_with_adam
+
+import time
+from typing import NamedTuple
+
+import keras
+from keras import layers
+from keras.optimizers.schedules import CosineDecay, LearningRateSchedule
+
+
+class DeepSetting(NamedTuple):
+    """What `train_deep` trains; the defaults are the course's model."""
+
+    widths: tuple[int, ...] = (64,)  # of the encoder's hidden layers; the decoder's are reversed
+    activation: str = "relu"
+    batch_size: int = 32
+    learning_rate: float = 1e-3
+    schedule: bool = False  # of the learning rate: up to its value, then down on a cosine
+    beta_warm_up: bool = False  # beta grows from 0 to 1 in the first half of the steps
+    epochs: int = 10
+    seed: int = 1
+    binary: bool = False  # digits binarised anew each time, in place of grey levels
+    images: int = 55_000
+
+
+def build_deep_encoder(widths: tuple[int, ...], activation: str = "gelu") -> keras.Model:
+    """784 -> a Dense layer of each width -> z_mean (n, 2) and z_log_var (n, 2).
+
+    Raises:
+        ValueError: no widths, or one below 1.
+    """
+    check_widths(widths)
+    hidden = x = keras.Input((PIXELS,), name="x")
+    for width in widths:
+        hidden = layers.Dense(width, activation=activation)(hidden)
+    heads = [layers.Dense(2, name=name)(hidden) for name in ("z_mean", "z_log_var")]
+    return keras.Model(x, heads, name="encoder")
+
+
+def build_deep_decoder(widths: tuple[int, ...], activation: str = "gelu") -> keras.Model:
+    """z (n, 2) -> a Dense layer of each width, the last first -> logits (n, 784).
+
+    Raises:
+        ValueError: no widths, or one below 1.
+    """
+    check_widths(widths)
+    hidden = z = keras.Input((2,), name="z")
+    for width in reversed(widths):
+        hidden = layers.Dense(width, activation=activation)(hidden)
+    return keras.Model(z, layers.Dense(PIXELS, name="logits")(hidden), name="decoder")
+
+
+def check_widths(widths: tuple[int, ...]) -> None:
+    """Raise ValueError unless `widths` are one or more whole numbers of at least 1."""
+    if not isinstance(widths, (tuple, list)) or not widths:
+        raise ValueError(f"widths: expected one whole number a hidden layer, got {widths!r}")
+    for width in widths:
+        check_whole("widths", width, 1)
+
+
+def rate_schedule(peak: float, steps: int, warm_up: float = 0.05) -> LearningRateSchedule:
+    """From 0 up to `peak` in the first share `warm_up` of the steps, then down on half a cosine."""
+    first = round(warm_up * check_whole("steps", steps, 1))
+    return CosineDecay(0.0, steps - first, warmup_target=peak, warmup_steps=first)
+
+
+def build_deep_vae(setting: DeepSetting) -> BetaVAE:
+    """The model of a setting, with weights and noise from its seed, ready for `fit`.
+
+    Raises:
+        ValueError: a value that its name cannot have.
+    """
+    check_whole("batch_size", setting.batch_size, 1)
+    steps_an_epoch = -(-check_whole("images", setting.images, 1) // setting.batch_size)
+    steps = check_whole("epochs", setting.epochs, 1) * steps_an_epoch
+    encoder = build_deep_encoder(setting.widths, setting.activation)
+    encoder = add_sampling(encoder, Sampling(setting.seed, name="z"))
+    decoder = build_deep_decoder(setting.widths, setting.activation)
+    knobs = Setting(warm_up=steps // 2 if setting.beta_warm_up else 0)
+    vae = BetaVAE(knobs, encoder, decoder)
+    vae.chunks = BinaryChunks if setting.binary else Chunks
+    rate = setting.learning_rate
+    rate = rate_schedule(rate, steps) if setting.schedule else rate
+    return draw_weights(compile_with_adam(vae, rate), setting.seed)
+
+
+def train_deep(setting: DeepSetting) -> dict:
+    """Train a model as `setting` says; its test terms, the seconds of `fit`, its weights.
+
+    The test images are binarised once, from a fixed seed, if the setting is binary.
+
+    Raises:
+        ValueError: a value that its name cannot have.
+    """
+    mnist = load_mnist()
+    check_whole("images", setting.images, 1, len(mnist.x_train))
+    vae, start = build_deep_vae(setting), time.perf_counter()
+    vae.fit(
+        mnist.x_train[: setting.images], setting.batch_size, setting.epochs,
+        seed=setting.seed, verbose=0,
+    )  # fmt: skip
+    seconds = time.perf_counter() - start
+    loss = vae.evaluate(binarise(mnist.x_test, 0) if setting.binary else mnist.x_test)
+    terms = {name: loss[name] for name in ("reconstruction_loss", "kl_divergence")}
+    return {**terms, "seconds": seconds, "weights": vae.get_weights()}

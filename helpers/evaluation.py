@@ -1,0 +1,233 @@
+"""What the bound is worth, notebook 08: binarised digits, importance weights, exact likelihoods.
+
+Everything is about binary images x (n, 784), pixels 0 or 1, for which p(x) is a probability.
+"""
+
+from helpers.beta import draw_weights
+from helpers.data import PIXELS, check_images, check_whole, load_mnist, scale
+from helpers.decoder import build_decoder
+from helpers.encoder import build_encoder
+from helpers.published import PublishedSampling
+from helpers.sampling import Sampling, add_sampling
+from helpers.training import VAE, Chunks, compile_with_adam
+
+from math import log, tau
+from typing import NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import KerasTensor, ops
+from scipy.special import logsumexp, softmax
+from scipy.stats import norm
+
+PIECE = 4_000_000  # numbers of one intermediate array, to bound memory
+
+
+def binarise(x: np.ndarray, rng: np.random.Generator | int) -> np.ndarray:
+    """Draw each pixel of images x (n, 784), ink with its grey level as probability.
+
+    Returns (n, 784) bytes, 0 or 255. Binary images come back as they are. A seed in place
+    of a generator gives the same pixels every time.
+
+    Raises:
+        TypeError, ValueError: images that are none (see `check_images`).
+    """
+    x = check_images(x)
+    threshold = np.random.default_rng(rng).random(x.shape, "float32")
+    return np.where(threshold * (255 if x.dtype == np.uint8 else 1) < x, np.uint8(255), np.uint8(0))
+
+
+def check_binary(x: np.ndarray) -> np.ndarray:
+    """Return `x` as (n, 784) float32 if its pixels are ink or paper, else raise ValueError."""
+    x = scale(x)
+    if not ((x == 0) | (x == 1)).all():
+        raise ValueError("x: expected binary images (see binarise), got grey levels")
+    return x
+
+
+class BinaryChunks(Chunks):
+    """`Chunks` whose images are binarised anew each time they are shown."""
+
+    def __getitem__(self, i: int) -> tuple[np.ndarray, np.ndarray]:
+        """Chunk i of this epoch: binary images and weights."""
+        images, weights = super().__getitem__(i)
+        return binarise(images.reshape(-1, PIXELS), self.rng).reshape(images.shape), weights
+
+
+@keras.saving.register_keras_serializable("vae_course")
+class BinaryVAE(VAE):
+    """A VAE that trains on digits binarised anew each time they are shown.
+
+    This is dynamic binarisation (Burda, Grosse and Salakhutdinov 2015, arXiv 1509.00519);
+    images that are binary already stay as they are.
+    """
+
+    chunks = BinaryChunks
+
+
+class BinarySetting(NamedTuple):
+    """What `train_binary` trains."""
+
+    seed: int = 1
+    epochs: int = 20
+    published: bool = False  # the source's sampling and beta, in place of the course's
+    images: int = 55_000
+
+
+def build_binary_vae(seed: int | None = None, published: bool = False) -> BinaryVAE:
+    """The course's model, or the source's, for binarised digits."""
+    layer, beta = (PublishedSampling, 2.0) if published else (Sampling, 1.0)
+    encoder = add_sampling(build_encoder(), layer(seed=seed, name="z"))
+    return compile_with_adam(BinaryVAE(encoder, build_decoder(), beta))
+
+
+def train_binary(setting: BinarySetting) -> list[np.ndarray]:
+    """Train a model as `setting` says; returns the weights for `build_binary_vae`.
+
+    Raises:
+        ValueError: a value that its name cannot have.
+    """
+    x = load_mnist().x_train
+    check_whole("images", setting.images, 1, len(x))
+    vae = draw_weights(build_binary_vae(setting.seed, setting.published), setting.seed)
+    vae.fit(x[: setting.images], epochs=setting.epochs, seed=setting.seed, verbose=0)
+    return vae.get_weights()
+
+
+def log_joint(decoder: keras.Model, x: np.ndarray, z: np.ndarray) -> np.ndarray:
+    """log p(x_i, z_j) of each image with each code: x (n, 784), z (m, latent_dim) -> (n, m).
+
+    Nats, float32; log p(x given z) + log p(z) with Bernoulli pixels and the prior N(0, I).
+    """
+    logits = ops.convert_to_numpy(decoder(np.asarray(z, "float32")))
+    of_z = norm.logpdf(z).sum(axis=1) - np.logaddexp(0, logits).sum(axis=1)
+    return x @ logits.T + of_z.astype("float32")
+
+
+def plane_grid(half_width: float = 6.0, step: float = 0.05) -> np.ndarray:
+    """The coordinates (m,) of a square grid over the plane, from -half_width to half_width.
+
+    Raises:
+        ValueError: unless 0 < step <= half_width.
+    """
+    if not 0 < step <= half_width < np.inf:
+        raise ValueError(f"step: expected 0 < step <= half_width {half_width!r}, got {step!r}")
+    return np.arange(-half_width, half_width + step / 2, step)
+
+
+def log_joint_on_plane(decoder: keras.Model, x: np.ndarray, axis: np.ndarray) -> np.ndarray:
+    """`log_joint` at the points [z[1], z[0]] of the grid axis x axis: (n, m, m)."""
+    points = np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 2)
+    return log_joint(decoder, check_binary(x), points).reshape(-1, len(axis), len(axis))
+
+
+def exact_log_likelihood(
+    decoder: keras.Model, x: np.ndarray, half_width: float = 6.0, step: float = 0.05
+) -> np.ndarray:
+    """log p(x) of binary images x (n, 784) by quadrature over the latent plane: (n,) nats.
+
+    The sum of p(x, z) step^2 over the points of `plane_grid`: the trapezoidal rule, since
+    p(x, z) is nothing at the edge.
+
+    Raises:
+        ValueError: grey levels, other than two latent dimensions, or a bad grid.
+    """
+    x, axis = check_binary(x), plane_grid(half_width, step)
+    if decoder.inputs[0].shape[-1] != 2:
+        raise ValueError(
+            f"decoder: expected two latent dimensions, got {decoder.inputs[0].shape[-1]}"
+        )
+    points = np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 2)
+    total = np.full(len(x), -np.inf)
+    for part in np.array_split(points, -(-len(points) * max(len(x), PIXELS) // PIECE)):
+        joint = log_joint(decoder, x, part)
+        highest = joint.max(axis=1)
+        summed = np.exp(joint - highest[:, None]).sum(axis=1, dtype="float64")
+        total = np.logaddexp(total, highest + np.log(summed))
+    return total + 2 * np.log(step)
+
+
+def log_weights(vae: VAE, x: np.ndarray, k: int, seed: int) -> np.ndarray:
+    """log p(x, z) - log q(z given x) for k draws z from q: binary x (n, 784) -> (n, k) nats.
+
+    Their mean over the draws estimates the ELBO; see `importance_bound`.
+
+    Raises:
+        ValueError: grey levels, or k below 1.
+    """
+    x, rng = check_binary(x), np.random.default_rng(seed)
+    check_whole("k", k, 1)
+    z_mean, z_log_var = (ops.convert_to_numpy(part) for part in vae.encoder(x)[:2])
+    weights = np.empty((len(x), k), "float32")
+    for i in range(len(x)):
+        epsilon = rng.standard_normal((k, z_mean.shape[1]), "float32")
+        z = z_mean[i] + np.exp(z_log_var[i] / 2) * epsilon
+        log_q = (norm.logpdf(epsilon) - z_log_var[i] / 2).sum(axis=1)
+        weights[i] = log_joint(vae.decoder, x[i : i + 1], z)[0] - log_q
+    return weights
+
+
+def importance_bound(log_weights: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """The importance-weighted bound L_k on log p(x), and its standard error: (n,) nats each.
+
+    L_k is the expected log of the mean of k weights (Burda, Grosse and Salakhutdinov 2015,
+    arXiv 1509.00519, equation 8). The draws (n, draws) are cut into groups of k, and the
+    groups' values averaged; k 1 gives the ELBO. The error is that of the draws: from the
+    spread of the groups, or by the delta method where there is one group alone.
+
+    Raises:
+        ValueError: fewer than k draws.
+    """
+    n, draws = log_weights.shape
+    check_whole("k", k, 1, draws)
+    groups = log_weights[:, : draws // k * k].reshape(n, -1, k).astype("float64")
+    values = logsumexp(groups, axis=2) - np.log(k)
+    if values.shape[1] > 1:
+        error = values.std(axis=1, ddof=1) / np.sqrt(values.shape[1])
+    else:
+        error = np.sqrt(np.sum((softmax(groups[:, 0], axis=1) - 1 / k) ** 2, axis=1))
+    return values.mean(axis=1), error
+
+
+def gaussian_elbo(
+    joint: np.ndarray, axis: np.ndarray, z_mean: KerasTensor, z_log_var: KerasTensor
+) -> KerasTensor:
+    """The ELBO (n,) with q = N(z_mean, exp(z_log_var)), (n, 2) each, by the sum over a plane.
+
+    `joint` (n, m, m) is log p(x, z) on the plane axis x axis. The step must not be wider
+    than the standard deviations of q.
+    """
+    axis, z_mean, z_log_var = (
+        ops.convert_to_tensor(value, "float32") for value in (axis, z_mean, z_log_var)
+    )
+    distance = (axis[:, None] - z_mean[:, None]) / ops.exp(z_log_var / 2)[:, None]
+    density = ops.softmax(-0.5 * distance**2, axis=1)  # (n, m, 2), sums to 1 on the grid
+    expected = ops.einsum("nij,ni,nj->n", joint, density[:, :, 1], density[:, :, 0])
+    return expected + ops.sum(0.5 * (log(tau) + 1 + z_log_var), axis=1)
+
+
+def fit_gaussians(
+    joint: np.ndarray,
+    axis: np.ndarray,
+    z_mean: np.ndarray,
+    z_log_var: np.ndarray,
+    steps: int = 300,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Adjust each image's own z_mean and z_log_var (n, 2) to the highest `gaussian_elbo`.
+
+    Gradient ascent from the values given; returns the adjusted pair.
+    """
+    pair = [keras.Variable(value) for value in (z_mean, z_log_var)]
+    joint, adam = ops.convert_to_tensor(joint), keras.optimizers.Adam(0.02)
+    adam.build(pair)
+
+    @tf.function
+    def ascend() -> None:
+        with tf.GradientTape() as tape:
+            loss = -ops.sum(gaussian_elbo(joint, axis, *pair))
+        adam.apply(tape.gradient(loss, [v.value for v in pair]), pair)
+
+    for _ in range(steps):
+        ascend()
+    return tuple(ops.convert_to_numpy(variable) for variable in pair)
