@@ -109,4 +109,4 @@ def decode_digit(decoder: keras.Model, z: np.ndarray, y: int | np.ndarray) -> np
     if z.ndim != 2 or z.shape[1] != width:
         raise ValueError(f"z: expected shape (n, {width}), got {z.shape}")
     y = check_labels(np.broadcast_to(y, len(z)) if np.ndim(y) == 0 else y, len(z))
-    return ops.convert_to_numpy(ops.sigmoid(decoder([z, one_hot(y)])))
+    return ops.convert_to_numpy(ops.sigmoid(decoder([ops.convert_to_tensor(z), one_hot(y)])))

@@ -4,7 +4,7 @@ from helpers import training
 from helpers.decoder import build_decoder
 from helpers.encoder import build_encoder
 from helpers.sampling import add_sampling
-from helpers.training import VAE, Chunks, Progress, build_vae
+from helpers.training import VAE, Chunks, Progress, build_vae, compile_with_adam, progress_line
 
 import keras
 import numpy as np
@@ -25,9 +25,9 @@ class FixedNoise(keras.layers.Layer):
         return z_mean + ops.exp(z_log_var / 2) * ops.convert_to_tensor(EPSILON)
 
 
-def build_comparable(beta=2.0, seed=1):
+def build_comparable(beta=2.0, seed=1, kind=VAE):
     keras.utils.set_random_seed(seed)
-    vae = VAE(add_sampling(build_encoder(), FixedNoise(name="z")), build_decoder(), beta)
+    vae = kind(add_sampling(build_encoder(), FixedNoise(name="z")), build_decoder(), beta)
     vae.compile(optimizer="adam")
     return vae
 
@@ -78,7 +78,7 @@ def numbers(x):
     return x[:, 0].astype("int64") * 256 + x[:, 1]
 
 
-def orders_of_fit(n, batch_size, epochs, seed):
+def orders_of_fit(n, batch_size, epochs, seed, fit_seed=None):
     """Which images `fit` trains on, (epochs, n), seen by a step that only writes them down."""
     seen = []
 
@@ -92,7 +92,7 @@ def orders_of_fit(n, batch_size, epochs, seed):
         vae = build_vae()
         vae.compile(run_eagerly=True)
         keras.utils.set_random_seed(seed)
-        vae.fit(numbered(n), batch_size=batch_size, epochs=epochs)
+        vae.fit(numbered(n), batch_size=batch_size, epochs=epochs, seed=fit_seed)
     return np.reshape(seen, (epochs, n))
 
 
@@ -142,6 +142,14 @@ def test_an_epoch_of_fit_trains_on_every_image_once_in_a_new_order(monkeypatch):
     assert np.mean(epochs[0] == np.arange(703)) < 0.05
 
 
+def test_a_seed_of_fit_fixes_the_order_whatever_the_global_one():
+    seeds = ((0, 1), (2, 1), (2, 3))
+    first, again, other = [orders_of_fit(70, 5, 2, seed, fit_seed) for seed, fit_seed in seeds]
+    np.testing.assert_array_equal(first, again)
+    assert np.mean(again == other) < 0.2
+    assert np.mean(first[0] == first[1]) < 0.2
+
+
 @pytest.mark.parametrize(
     ("n", "batch_size", "steps"), [(1, 1, 125), (330, 32, 3), (10, 20, 1), (500, 2, 125), (9, 1, 2)]
 )
@@ -158,6 +166,49 @@ def test_chunks_hold_every_image_once_and_nothing_else(n, batch_size, steps, mon
         assert weight.any()
         assert not images[weight == 0].any()
         assert (images.dtype, weight.dtype) == ("uint8", "float32")
+
+
+def test_chunks_of_a_tuple_keep_its_rows_together(monkeypatch):
+    monkeypatch.setattr(training, "CHUNK", 20)
+    chunks = Chunks((numbered(47), np.arange(47)), 5, shuffle=True, seed=0)
+    assert len(chunks) == 3
+    seen = []
+    for i in range(len(chunks)):
+        (images, labels), weight = chunks[i]
+        assert images.shape == (*labels.shape, 784)
+        assert labels.shape == weight.shape
+        np.testing.assert_array_equal(numbers(images[weight == 1]), labels[weight == 1])
+        assert not labels[weight == 0].any()
+        seen.extend(labels[weight == 1])
+    assert seen != sorted(seen)
+    np.testing.assert_array_equal(np.sort(seen), np.arange(47))
+
+
+class Dimmed(VAE):
+    """Takes pairs of images and brightness, by way of the two methods made to be replaced."""
+
+    def check(self, pair, name="x"):
+        """The images are checked."""
+        return super().check(pair[0], name), pair[1]
+
+    def prepare(self, pair):
+        """The images are dimmed."""
+        return super().prepare(pair[0]) * pair[1][:, None]
+
+
+def test_a_subclass_takes_more_than_images(x):
+    brightness = np.random.default_rng(0).random(330, "float32")
+    plain, dimmed = build_comparable(), build_comparable(kind=Dimmed)
+    pairs = [(plain, x / np.float32(255) * brightness[:, None]), (dimmed, (x, brightness))]
+    histories = [vae.fit(data, seed=1, validation_data=data).history for vae, data in pairs]
+    for name in ("loss", "val_loss"):
+        np.testing.assert_allclose(*[history[name] for history in histories], rtol=1e-5)
+    losses = [vae.evaluate(data)["loss"] for vae, data in pairs]
+    np.testing.assert_allclose(*losses, rtol=1e-5)
+    for weight, other in zip(plain.get_weights(), dimmed.get_weights(), strict=True):
+        np.testing.assert_allclose(weight, other, atol=2e-5)
+    with pytest.raises(ValueError, match=r"^validation_data: expected shape"):
+        dimmed.fit((x, brightness), validation_data=(x[:, 1:], brightness))
 
 
 def test_evaluate_equals_a_direct_computation(x):
@@ -268,7 +319,15 @@ def test_parameters_and_defaults():
     assert float(vae.optimizer.learning_rate) == pytest.approx(1e-3)
 
 
-def test_progress_is_one_line(monkeypatch):
+def test_adam_comes_built_and_with_a_learning_rate_of_choice():
+    vae = VAE(add_sampling(build_encoder()), build_decoder())
+    assert compile_with_adam(vae, 0.25) is vae
+    assert float(vae.optimizer.learning_rate) == 0.25
+    assert len(vae.optimizer.variables) == 2 + 2 * len(vae.trainable_variables)
+
+
+def record_display(monkeypatch):
+    """The list of lines that a notebook will have shown."""
     lines = []
 
     class Handle:
@@ -280,6 +339,12 @@ def test_progress_is_one_line(monkeypatch):
         return Handle()
 
     monkeypatch.setattr(training, "display", display)
+    return lines
+
+
+def test_progress_is_one_line(monkeypatch):
+    lines = record_display(monkeypatch)
+    monkeypatch.setattr(training, "get_ipython", object)
     progress = Progress()
     progress.set_params({"epochs": 4})
     progress.on_train_begin()
@@ -290,6 +355,25 @@ def test_progress_is_one_line(monkeypatch):
     assert lines[1].count("█") == 5
     assert lines[2].endswith("epoch 4 of 4: loss 1.20, val_loss 2.00")
     assert lines[2].count("█") == 20
+
+
+def test_a_progress_line_tells_what_is_done(monkeypatch):
+    lines = record_display(monkeypatch)
+    monkeypatch.setattr(training, "get_ipython", object)
+    update = progress_line("starting ...", "model")
+    assert lines == ["starting ..."]
+    update(0, 8)
+    update(2, 8, ", the easy ones")
+    assert lines[1:] == [
+        "░" * 20 + " model 0 of 8",
+        "█████" + "░" * 15 + " model 2 of 8, the easy ones",
+    ]
+
+
+def test_outside_of_a_notebook_no_progress_line_is_shown(monkeypatch):
+    lines = record_display(monkeypatch)
+    progress_line("starting ...", "model")(1, 8)
+    assert not lines
 
 
 @pytest.mark.parametrize(

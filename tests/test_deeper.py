@@ -1,0 +1,254 @@
+"""Deeper networks compute what their widths say, and the learning rate follows its schedule."""
+
+from helpers import beta, deeper
+from helpers.decoder import build_decoder
+from helpers.deeper import (
+    DeepSetting,
+    build_deep_decoder,
+    build_deep_encoder,
+    build_deep_vae,
+    rate_schedule,
+    train_deep,
+)
+from helpers.encoder import build_encoder
+from helpers.evaluation import binarise
+from helpers.training import VAE
+
+from itertools import pairwise
+
+import keras
+import numpy as np
+import pytest
+from scipy import special
+
+WIDTHS = (7, 5, 3)
+NAMES = ("loss", "reconstruction_loss", "kl_divergence")
+
+
+def dense(*sizes):
+    """The number of parameters of a chain of Dense layers."""
+    return sum((a + 1) * b for a, b in pairwise(sizes))
+
+
+@pytest.mark.parametrize(
+    ("widths", "encoder", "decoder"),
+    [
+        ((64,), dense(784, 64) + 2 * dense(64, 2), dense(2, 64, 784)),
+        (WIDTHS, dense(784, 7, 5, 3) + 2 * dense(3, 2), dense(2, 3, 5, 7, 784)),
+        ([4, 6], dense(784, 4, 6) + 2 * dense(6, 2), dense(2, 6, 4, 784)),
+    ],
+)
+def test_number_of_parameters(widths, encoder, decoder):
+    assert build_deep_encoder(widths).count_params() == encoder
+    assert build_deep_decoder(widths).count_params() == decoder
+    assert build_deep_vae(DeepSetting(tuple(widths))).count_params() == encoder + decoder
+
+
+def test_the_defaults_are_the_courses_model():
+    rng = np.random.default_rng(0)
+    for ours, theirs, width in (
+        (build_deep_encoder((64,), "relu"), build_encoder(), 784),
+        (build_deep_decoder((64,), "relu"), build_decoder(), 2),
+    ):
+        ours.set_weights(theirs.get_weights())
+        points = rng.normal(size=(5, width)).astype("float32")
+        np.testing.assert_array_equal(ours(points), theirs(points))
+    setting = DeepSetting()
+    assert (setting.widths, setting.activation, setting.binary) == ((64,), "relu", False)
+    assert build_deep_vae(setting).count_params() == 101_652
+
+
+def test_outputs_of_a_deep_network():
+    """GELU is u Phi(u) (Hendrycks and Gimpel 2016), and the last two layers have none."""
+    rng = np.random.default_rng(0)
+    encoder, decoder = build_deep_encoder(WIDTHS), build_deep_decoder(WIDTHS)
+    for model, width, heads in ((encoder, 784, 2), (decoder, 2, 1)):
+        weights = [rng.normal(0, 0.5, weight.shape) for weight in model.get_weights()]
+        model.set_weights(weights)
+        points = rng.normal(size=(4, width))
+        layers = list(zip(weights[::2], weights[1::2], strict=True))
+        hidden = points
+        for kernel, bias in layers[:-heads]:
+            hidden = hidden @ kernel + bias
+            hidden = hidden * special.ndtr(hidden)
+        outputs = model(points.astype("float32"))
+        for (kernel, bias), output in zip(
+            layers[-heads:], outputs if heads == 2 else [outputs], strict=True
+        ):
+            np.testing.assert_allclose(output, hidden @ kernel + bias, rtol=1e-4, atol=1e-4)
+    assert encoder.output_names == ["z_mean", "z_log_var"]
+
+
+@pytest.mark.parametrize("widths", [(), [], 64, "64", None, (0,), (8, -1), (8, 1.5), (True,)])
+def test_bad_widths_are_rejected(widths):
+    for build in (build_deep_encoder, build_deep_decoder):
+        with pytest.raises(ValueError, match=r"^widths: expected"):
+            build(widths)
+
+
+@pytest.mark.parametrize(("steps", "warm_up", "first"), [(200, 0.05, 10), (30, 0.3, 9)])
+def test_schedule_climbs_in_a_line_and_falls_on_half_a_cosine(steps, warm_up, first):
+    peak = 4e-3
+    rate = rate_schedule(peak, steps, warm_up)
+    k = np.arange(steps + 1)
+    falling = peak / 2 * (1 + np.cos(np.pi * (k - first) / (steps - first)))
+    expected = np.where(k < first, peak * k / first, falling)
+    assert (expected[0], expected[first], expected.argmax()) == (0, peak, first)
+    np.testing.assert_allclose([float(rate(step)) for step in k], expected, atol=1e-8)
+    assert float(rate(steps)) == pytest.approx(0, abs=1e-9)
+    assert float(rate(steps + 100)) == pytest.approx(0, abs=1e-9)
+
+
+def test_schedule_of_few_steps_has_no_warm_up():
+    for steps in (1, 9):
+        rate = rate_schedule(1e-3, steps)
+        assert float(rate(0)) == pytest.approx(1e-3)
+        assert float(rate(steps)) == pytest.approx(0, abs=1e-9)
+
+
+@pytest.mark.parametrize("steps", [0, -5, 10.0, True])
+def test_schedule_rejects_bad_steps(steps):
+    with pytest.raises(ValueError, match=r"^steps: expected a whole number of at least 1"):
+        rate_schedule(1e-3, steps)
+
+
+def test_fit_follows_the_schedule_to_its_end(mnist):
+    # 100 images in batches of 16: 7 steps an epoch, the last one short, 42 in all, 2 to warm up.
+    setting = DeepSetting((4,), "gelu", 16, 5e-3, True, epochs=6, images=100)
+    vae, rate, seen = build_deep_vae(setting), rate_schedule(5e-3, 42), []
+
+    def look(epoch, logs):
+        seen.append((int(vae.optimizer.iterations), float(vae.optimizer.learning_rate)))
+
+    look(0, None)
+    follow = keras.callbacks.LambdaCallback(on_epoch_end=look)
+    vae.fit(mnist.x_train[:100], setting.batch_size, setting.epochs, callbacks=[follow])
+    steps, rates = zip(*seen, strict=True)
+    assert steps == (0, 7, 14, 21, 28, 35, 42)
+    np.testing.assert_allclose(rates, [float(rate(step)) for step in steps], rtol=1e-5, atol=1e-9)
+    assert rates[0] == 0
+    assert rates[-1] == pytest.approx(0, abs=1e-9)
+
+
+def test_without_a_schedule_the_rate_stays():
+    vae = build_deep_vae(DeepSetting((4,), learning_rate=2e-3))
+    assert isinstance(vae.optimizer, keras.optimizers.Adam)
+    vae.optimizer.iterations.assign(10_000)
+    assert float(vae.optimizer.learning_rate) == pytest.approx(2e-3)
+
+
+def test_a_setting_fixes_weights_and_noise():
+    x, models = np.random.default_rng(0).random((3, 784), "float32"), []
+    for global_seed, seed in ((0, 1), (1, 1), (0, 2)):
+        keras.utils.set_random_seed(global_seed)
+        models.append(build_deep_vae(DeepSetting(WIDTHS, seed=seed)))
+    first, again, other = models
+    for a, b in zip(first.get_weights(), again.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+    np.testing.assert_array_equal(first(x), again(x))
+    for a, b in zip(first.get_weights()[::2], other.get_weights()[::2], strict=True):
+        assert (a != b).all()  # the kernels; biases start at 0
+    other.set_weights(first.get_weights())
+    assert abs(first(x) - other(x)).numpy().max() > 0
+
+
+@pytest.mark.parametrize("binary", [False, True])
+def test_a_binary_setting_draws_the_images_anew_each_epoch(mnist, monkeypatch, binary):
+    seen = []
+
+    def train_step(self, chunk):
+        seen.append(chunk[0].numpy().reshape(-1, 784))
+        return {"loss": 0.0}
+
+    monkeypatch.setattr(VAE, "train_step", train_step)
+    vae = build_deep_vae(DeepSetting((4,), binary=binary))
+    vae.compile(run_eagerly=True)
+    vae.fit(mnist.x_train[:1], batch_size=1, epochs=2)
+    assert (set(np.unique(seen)) == {0, 255}) is binary
+    assert (seen[0] != seen[1]).any() == binary
+
+
+@pytest.mark.parametrize("start", [None, 1.0, 0.25, 0.0])
+def test_beta_grows_to_1_in_the_first_half_of_the_steps(start, monkeypatch):
+    used, objective = [], beta.objective
+
+    def spy(reconstruction, kl_of_units, beta, *others):
+        used.append(float(beta))
+        return objective(reconstruction, kl_of_units, beta, *others)
+
+    monkeypatch.setattr(beta, "objective", spy)
+    setting = DeepSetting((4,), batch_size=16, epochs=6, images=100)  # 42 steps
+    vae = build_deep_vae(setting if start is None else setting._replace(beta_start=start))
+    for step in (0, 9, 20, 21, 41):
+        vae.optimizer.iterations.assign(step)
+        vae.descend(np.zeros((2, 784), "float32"), np.ones(2, "float32"))
+    start = 1.0 if start is None else start
+    expected = [start + (1 - start) * share for share in (1 / 21, 10 / 21, 1, 1, 1)]
+    np.testing.assert_allclose(used, expected, rtol=1e-6)
+
+
+SETTING = DeepSetting((16, 8), "gelu", 64, 4e-3, True, epochs=1, seed=3, images=640)
+
+
+@pytest.mark.parametrize("binary", [False, True])
+def test_what_training_returns(mnist, binary):
+    setting = SETTING._replace(binary=binary)
+    result = train_deep(setting)
+    terms = {"reconstruction_loss", "kl_divergence", "validation_loss"}
+    assert set(result) == {*terms, "seconds", "weights"}
+    assert result["seconds"] > 0
+    vae = build_deep_vae(setting)
+    start = vae.get_weights()
+    vae.set_weights(result["weights"])
+    assert abs(vae.get_weights()[0] - start[0]).max() > 1e-3
+    loss = vae.evaluate(binarise(mnist.x_test, 0) if binary else mnist.x_test)
+    assert result["kl_divergence"] == pytest.approx(loss["kl_divergence"], rel=1e-5)
+    # The noise is other noise: one draw for each of 10,000 images.
+    assert result["reconstruction_loss"] == pytest.approx(loss["reconstruction_loss"], rel=0.005)
+
+
+def test_training_depends_on_its_setting_alone():
+    results = []
+    for global_seed in (0, 7):
+        keras.utils.set_random_seed(global_seed)
+        results.append(train_deep(SETTING._replace(images=128)))
+    first, again = results
+    for name in NAMES[1:]:
+        assert first[name] == again[name]
+    for a, b in zip(first["weights"], again["weights"], strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_train_hands_its_setting_to_fit(mnist, monkeypatch):
+    calls = []
+    monkeypatch.setattr(VAE, "fit", lambda self, *args, **kwargs: calls.append((args, kwargs)))
+    monkeypatch.setattr(VAE, "evaluate", lambda *_: dict.fromkeys(NAMES, 0.0))
+    train_deep(DeepSetting((4,), batch_size=48, epochs=3, seed=5, images=700))
+    [((x, batch_size, epochs), kwargs)] = calls
+    np.testing.assert_array_equal(x, mnist.x_train[:700])
+    assert (batch_size, epochs, kwargs["seed"]) == (48, 3, 5)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"widths": ()}, "widths: expected"),
+        ({"batch_size": 0}, "batch_size: expected a whole number of at least 1"),
+        ({"batch_size": 32.0}, "batch_size: expected a whole number of at least 1"),
+        ({"beta_start": -1}, "beta_start: expected a finite number of at least 0"),
+        ({"epochs": 0}, "epochs: expected a whole number of at least 1"),
+        ({"epochs": 1.5}, "epochs: expected a whole number of at least 1"),
+        ({"images": 0}, "images: expected a whole number"),
+        ({"images": 10.0}, "images: expected a whole number"),
+    ],
+)
+def test_bad_settings_are_rejected(change, message, monkeypatch, mnist):
+    monkeypatch.setattr(deeper, "load_mnist", lambda **_: mnist)
+    for use in (build_deep_vae, train_deep):
+        with pytest.raises(ValueError, match=f"^{message}"):
+            use(DeepSetting(**change))
+
+
+def test_more_images_than_there_are_are_rejected():
+    with pytest.raises(ValueError, match=r"^images: expected a whole number from 1 to 60000"):
+        train_deep(DeepSetting(images=60_001))
