@@ -10,7 +10,6 @@ from helpers.training import VAE, compile_with_adam, progress_line
 import socket
 import threading
 from collections.abc import Callable, Hashable, Iterable, Iterator
-from concurrent.futures import CancelledError
 from contextlib import ExitStack
 from typing import NamedTuple
 
@@ -171,7 +170,7 @@ def workers_that_fit() -> int:
     memory = min(
         psutil.virtual_memory().available, MEMORY_LIMIT - psutil.Process().memory_info().rss
     )
-    return min(CPU_COUNT, int(memory // WORKER_MEMORY))
+    return max(0, min(CPU_COUNT, int(memory // WORKER_MEMORY)))
 
 
 def sweep(
@@ -203,7 +202,7 @@ def sweep(
         workers = min(workers_that_fit(), len(missing))
         workers = workers if workers > 1 else 0
     update = progress_line("starting ...", "model")
-    if workers or scheduler:
+    if workers or scheduler is not None:
         arriving = _on_dask(train, missing, scheduler, workers)
     else:
         arriving = ((setting, _call(train, setting)) for setting in missing)
@@ -235,15 +234,14 @@ def _on_dask(
         else:
             client = stack.enter_context(_connect(scheduler))
         futures = {client.submit(_call, train, each, pure=False): each for each in missing}
-        try:
-            for future, result in as_completed(list(futures), with_results=True):
-                future.release()  # what has arrived is not computed again if its worker dies
-                yield futures.pop(future), result
-        except CancelledError as error:
-            raise ConnectionError(
-                f"scheduler: {client.scheduler.address} was lost with {len(futures)} of "
-                f"{len(missing)} models missing; the others are in results"
-            ) from error
+        for future, result in as_completed(list(futures), with_results=True):
+            if future.cancelled():  # what Dask makes of the futures of a lost scheduler
+                raise ConnectionError(
+                    f"scheduler: {client.scheduler.address} was lost with {len(futures)} of "
+                    f"{len(missing)} models missing; the others are in results"
+                )
+            future.release()  # what has arrived is not computed again if its worker dies
+            yield futures.pop(future), result
 
 
 def _connect(scheduler: str) -> Client:

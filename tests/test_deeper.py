@@ -219,14 +219,25 @@ def test_training_depends_on_its_setting_alone():
         np.testing.assert_array_equal(a, b)
 
 
-def test_train_hands_its_setting_to_fit(mnist, monkeypatch):
-    calls = []
+@pytest.mark.parametrize("binary", [False, True])
+def test_training_and_measuring_take_the_right_images(mnist, monkeypatch, binary):
+    calls, measured = [], []
+
+    def evaluate(self, x):
+        measured.append(x)
+        return dict.fromkeys(NAMES, float(len(measured)))
+
     monkeypatch.setattr(VAE, "fit", lambda self, *args, **kwargs: calls.append((args, kwargs)))
-    monkeypatch.setattr(VAE, "evaluate", lambda *_: dict.fromkeys(NAMES, 0.0))
-    train_deep(DeepSetting((4,), batch_size=48, epochs=3, seed=5, images=700))
+    monkeypatch.setattr(VAE, "evaluate", evaluate)
+    setting = DeepSetting((4,), batch_size=48, epochs=3, seed=5, binary=binary, images=56_000)
+    result = train_deep(setting)
     [((x, batch_size, epochs), kwargs)] = calls
-    np.testing.assert_array_equal(x, mnist.x_train[:700])
+    np.testing.assert_array_equal(x[:55_000], mnist.x_train)
+    np.testing.assert_array_equal(x[55_000:], mnist.x_val[:1_000])
     assert (batch_size, epochs, kwargs["seed"]) == (48, 3, 5)
+    for images, expected in zip(measured, (mnist.x_test, mnist.x_val), strict=True):
+        np.testing.assert_array_equal(images, binarise(expected, 0) if binary else expected)
+    assert [result[name] for name in (*NAMES[1:], "validation_loss")] == [1, 1, 2]
 
 
 @pytest.mark.parametrize(
