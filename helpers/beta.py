@@ -7,9 +7,12 @@ from helpers.loss import check_beta, reconstruction_loss
 from helpers.sampling import Sampling, add_sampling
 from helpers.training import VAE, compile_with_adam, progress_line
 
+import asyncio
+import logging
 import socket
 import threading
 from collections.abc import Callable, Hashable, Iterable, Iterator
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import NamedTuple
 
@@ -18,9 +21,11 @@ import numpy as np
 import psutil
 import tensorflow as tf
 from dask.system import CPU_COUNT
-from distributed import Client, LocalCluster, as_completed
-from distributed.comm import get_address_host_port
+from distributed import Client, Future, KilledWorker, LocalCluster, Security, as_completed
+from distributed.comm import CommClosedError, get_address_host_port
+from distributed.core import rpc
 from distributed.system import MEMORY_LIMIT
+from distributed.utils import silence_logging_cmgr
 from keras import KerasTensor, ops
 
 WORKER_MEMORY = 1.75e9  # bytes; no process of notebooks 7 to 9 took more than 1.70 GB
@@ -228,28 +233,45 @@ def _on_dask(
         if scheduler is None:
             # Memory was weighed when the workers were counted; Dask need not pause them for it.
             cluster = LocalCluster(
-                workers, threads_per_worker=1, memory_limit=0, dashboard_address=":0"
-            )
+                n_workers=workers, threads_per_worker=1, memory_limit=0, dashboard_address=":0",
+                silence_logs=logging.CRITICAL,
+            )  # fmt: skip
             client = stack.enter_context(Client(stack.enter_context(cluster)))
         else:
+            stack.enter_context(silence_logging_cmgr(logging.CRITICAL))
             client = stack.enter_context(_connect(scheduler))
         futures = {client.submit(_call, train, each, pure=False): each for each in missing}
-        for future, result in as_completed(list(futures), with_results=True):
-            if future.cancelled():  # what Dask makes of the futures of a lost scheduler
-                raise ConnectionError(
-                    f"scheduler: {client.scheduler.address} was lost with {len(futures)} of "
-                    f"{len(missing)} models missing; the others are in results"
-                )
-            future.release()  # what has arrived is not computed again if its worker dies
-            yield futures.pop(future), result
+        try:
+            # Not with_results: it waits forever if the scheduler is lost while a result is fetched.
+            for future in as_completed(list(futures)):
+                result = _result(future, train, futures[future])
+                future.release()  # what has arrived is not computed again if its worker dies
+                yield futures.pop(future), result
+        except (CancelledError, CommClosedError) as error:
+            raise ConnectionError(
+                f"scheduler: {client.scheduler.address} was lost with {len(futures)} of "
+                f"{len(missing)} models missing; the others are in results"
+            ) from error
+
+
+def _result(future: Future, train: Callable, setting: Hashable) -> object:
+    try:
+        return future.result()
+    except KilledWorker as error:
+        error.add_note(f"This was {train.__name__}({setting}).")
+        raise
 
 
 def _connect(scheduler: str) -> Client:
     advice = "start one with `dask scheduler` and `dask worker`, or leave the argument out"
     try:
         socket.create_connection(get_address_host_port(scheduler), CONNECT_SECONDS).close()
+        with ThreadPoolExecutor(1) as thread:  # in a notebook, this one has a loop already
+            kind = thread.submit(asyncio.run, _kind_of_server(scheduler)).result()
+        if kind != "Scheduler":
+            raise ValueError(f"the server there is a {kind}")
         client = Client(scheduler, timeout=CONNECT_SECONDS)
-    except (OSError, ValueError) as error:
+    except Exception as error:  # an answer in another protocol can raise anything
         raise ConnectionError(
             f"scheduler: expected the address of a Dask scheduler, got no answer from "
             f"{scheduler!r}; {advice}"
@@ -260,3 +282,11 @@ def _connect(scheduler: str) -> Client:
         client.close()
         raise ConnectionError(f"scheduler: {scheduler!r} has no workers; {advice}") from error
     return client
+
+
+async def _kind_of_server(address: str) -> str:
+    """Ask the server at `address`, since Client would wait forever for one that is silent."""
+    arguments = Security().get_connection_args("client")
+    async with asyncio.timeout(CONNECT_SECONDS):
+        async with rpc(address, timeout=CONNECT_SECONDS, connection_args=arguments) as server:
+            return (await server.identity())["type"]
