@@ -207,7 +207,7 @@ def sweep(
         workers = min(workers_that_fit(), len(missing))
         workers = workers if workers > 1 else 0
     update = progress_line("starting ...", "model")
-    if workers or scheduler is not None:
+    if missing and (workers or scheduler is not None):
         arriving = _on_dask(train, missing, scheduler, workers)
     else:
         arriving = ((setting, _call(train, setting)) for setting in missing)

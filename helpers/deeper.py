@@ -76,6 +76,7 @@ def build_deep_vae(setting: DeepSetting) -> BetaVAE:
     Raises:
         ValueError: a value that its name cannot have.
     """
+    check_whole("seed", setting.seed, 0)
     check_whole("batch_size", setting.batch_size, 1)
     steps_an_epoch = -(-check_whole("images", setting.images, 1) // setting.batch_size)
     steps = check_whole("epochs", setting.epochs, 1) * steps_an_epoch

@@ -89,6 +89,8 @@ def train_binary(setting: BinarySetting) -> list[np.ndarray]:
         ValueError: a value that its name cannot have.
     """
     x = load_mnist().x_train
+    check_whole("seed", setting.seed, 0)
+    check_whole("epochs", setting.epochs, 1)
     check_whole("images", setting.images, 1, len(x))
     vae = draw_weights(build_binary_vae(setting.seed, setting.published), setting.seed)
     vae.fit(x[: setting.images], epochs=setting.epochs, seed=setting.seed, verbose=0)

@@ -27,6 +27,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -390,6 +391,7 @@ def test_results_fill_as_they_arrive_and_are_not_trained_again():
     assert seen == [{2, 9}, {1, 2, 9}]
     assert {*results} == {1, 2, 3, 9}
     assert sweep(None, [3, 1], results) == {3: None, 1: None}
+    assert sweep(None, [3], results, scheduler="tcp://nowhere:1") == {3: None}  # not asked for
 
 
 def test_progress_counts_the_results(monkeypatch):
@@ -485,6 +487,28 @@ def test_a_lost_scheduler_keeps_what_was_finished(tmp_path):
     assert results == {settings[0]: 0, settings[1]: 1}
 
 
+@contextlib.contextmanager
+def listening(greeting):
+    """The address of a server that greets whoever connects, if with anything, and is silent."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def greet():
+            with contextlib.suppress(OSError):  # closed at last
+                while True:
+                    connection, _ = server.accept()
+                    connection.sendall(greeting)
+                    connections.append(connection)
+
+        connections = []
+        thread = threading.Thread(target=greet)
+        thread.start()
+        yield f"tcp://127.0.0.1:{server.getsockname()[1]}"
+        server.shutdown(socket.SHUT_RDWR)
+        thread.join()
+        for connection in connections:
+            connection.close()
+
+
 def assert_unreachable(address):
     results = {0: "known"}
     with pytest.raises(ConnectionError, match=r"^scheduler: ") as caught:
@@ -505,6 +529,15 @@ def test_an_address_that_is_none_is_an_error(address):
 
 def test_a_scheduler_that_is_not_there_is_an_error():
     assert_unreachable(free_address())
+
+
+@pytest.mark.parametrize(
+    ("scheme", "greeting"), [("tcp", b""), ("tls", b""), ("tcp", b"SSH-2.0-OpenSSH_9.6\r\n")]
+)
+def test_a_server_that_is_no_scheduler_is_an_error(scheme, greeting, monkeypatch):
+    monkeypatch.setattr(beta, "CONNECT_SECONDS", 1)
+    with listening(greeting) as address:
+        assert_unreachable(address.replace("tcp", scheme))
 
 
 def test_a_scheduler_without_workers_is_an_error(tmp_path, monkeypatch):
@@ -539,15 +572,17 @@ print(len({{pid for pid, _ in results.values()}} - {{os.getpid()}}), "process")
 
 
 def test_a_notebook_sweeps_its_own_functions_and_errors_come_without_noise(tmp_path):
-    done = subprocess.run(
-        [sys.executable, "-c", NOTEBOOK.format(addresses=["nonsense", free_address()])],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=3 * PATIENCE,
-    )
+    with listening(b"") as silent:
+        code = NOTEBOOK.format(addresses=["nonsense", free_address(), silent])
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=3 * PATIENCE,
+        )
     assert done.stderr.startswith("from here on Dask may warn")
-    assert done.stdout.splitlines() == ["unreachable"] * 2 + ["[41, 42, 43]", "1 process"]
+    assert done.stdout.splitlines() == ["unreachable"] * 3 + ["[41, 42, 43]", "1 process"]
 
 
 @pytest.mark.parametrize(

@@ -248,6 +248,7 @@ def test_training_and_measuring_take_the_right_images(mnist, monkeypatch, binary
         ({"batch_size": 32.0}, "batch_size: expected a whole number of at least 1"),
         ({"beta_start": -1}, "beta_start: expected a finite number of at least 0"),
         ({"epochs": 0}, "epochs: expected a whole number of at least 1"),
+        ({"seed": -1}, "seed: expected a whole number of at least 0"),
         ({"epochs": 1.5}, "epochs: expected a whole number of at least 1"),
         ({"images": 0}, "images: expected a whole number"),
         ({"images": 10.0}, "images: expected a whole number"),
