@@ -90,7 +90,8 @@ class BetaVAE(VAE):
     """The course's VAE with knobs that can be turned without compiling again.
 
     It descends `objective`, with a beta that grows linearly over the first `warm_up` steps
-    (Sonderby et al. 2016, arXiv 1602.02282), and reports the plain terms.
+    (Sonderby et al. 2016, arXiv 1602.02282), and reports the plain terms. Keep its weights
+    rather than the model: Keras cannot load it again.
     """
 
     def __init__(
