@@ -13,11 +13,13 @@ DIGITS = 10
 Pair = tuple[KerasTensor, KerasTensor]
 
 
-def check_labels(y: np.ndarray, n: int) -> np.ndarray:
+def check_labels(y: np.ndarray, n: int, name: str = "y") -> np.ndarray:
     """Return `y` as (n,) bytes if it holds n whole digits from 0 to 9, else raise ValueError."""
     y = np.asarray(y)
-    if y.shape != (n,) or not np.isin(y, range(DIGITS)).all():
-        raise ValueError(f"y: expected {n} digits from 0 to 9, got {y.dtype} of shape {y.shape}")
+    if y.shape != (n,) or y.dtype == bool or not np.isin(y, range(DIGITS)).all():
+        raise ValueError(
+            f"{name}: expected {n} digits from 0 to 9, got {y.dtype} of shape {y.shape}"
+        )
     return y.astype("uint8")
 
 
@@ -72,7 +74,7 @@ class ConditionalVAE(VAE):
         if not isinstance(pair, (tuple, list)) or len(pair) != 2:
             raise TypeError(f"{name}: expected a pair (images, labels), got {type(pair).__name__}")
         x = check_images(pair[0], name)
-        return x, check_labels(pair[1], len(x))
+        return x, check_labels(pair[1], len(x), "y" if name == "x" else f"labels of {name}")
 
     def prepare(self, pair: Pair) -> Pair:
         """Images as floats in [0, 1], labels one-hot."""
@@ -102,11 +104,13 @@ def decode_digit(decoder: keras.Model, z: np.ndarray, y: int | np.ndarray) -> np
     """Decode points z (n, latent_dim) as the digit y, one for all or (n,): images (n, 784).
 
     Raises:
-        ValueError: `z` has another shape, or `y` are not digits from 0 to 9.
+        ValueError: `z` has another shape or NaN, or `y` are not digits from 0 to 9.
     """
     z = np.asarray(z, "float32")
     width = decoder.inputs[0].shape[-1]
     if z.ndim != 2 or z.shape[1] != width:
         raise ValueError(f"z: expected shape (n, {width}), got {z.shape}")
+    if not np.isfinite(z).all():
+        raise ValueError("z: expected finite values, got NaN or infinity")
     y = check_labels(np.broadcast_to(y, len(z)) if np.ndim(y) == 0 else y, len(z))
     return ops.convert_to_numpy(ops.sigmoid(decoder([ops.convert_to_tensor(z), one_hot(y)])))

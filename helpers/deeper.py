@@ -3,6 +3,7 @@
 from helpers.beta import BetaVAE, Setting, draw_weights
 from helpers.data import PIXELS, check_whole, load_mnist
 from helpers.evaluation import BinaryChunks, binarise
+from helpers.loss import check_beta
 from helpers.sampling import Sampling, add_sampling
 from helpers.training import Chunks, compile_with_adam
 
@@ -65,7 +66,15 @@ def check_widths(widths: tuple[int, ...]) -> None:
 
 
 def rate_schedule(peak: float, steps: int, warm_up: float = 0.05) -> LearningRateSchedule:
-    """From 0 up to `peak` in the first share `warm_up` of the steps, then down on half a cosine."""
+    """From 0 up to `peak` in the first share `warm_up` of the steps, then down on half a cosine.
+
+    Raises:
+        ValueError: a peak that is negative or not finite, steps below 1, or a share that is
+            not from 0 to below 1.
+    """
+    check_beta(peak, "peak")
+    if not 0 <= check_beta(warm_up, "warm_up") < 1:
+        raise ValueError(f"warm_up: expected a share from 0 to below 1, got {warm_up!r}")
     first = round(warm_up * check_whole("steps", steps, 1))
     return CosineDecay(0.0, steps - first, warmup_target=peak, warmup_steps=first)
 
@@ -78,6 +87,7 @@ def build_deep_vae(setting: DeepSetting) -> BetaVAE:
     """
     check_whole("seed", setting.seed, 0)
     check_whole("batch_size", setting.batch_size, 1)
+    check_beta(setting.learning_rate, "learning_rate")
     steps_an_epoch = -(-check_whole("images", setting.images, 1) // setting.batch_size)
     steps = check_whole("epochs", setting.epochs, 1) * steps_an_epoch
     encoder = build_deep_encoder(setting.widths, setting.activation)

@@ -108,14 +108,15 @@ def log_joint(decoder: keras.Model, x: np.ndarray, z: np.ndarray) -> np.ndarray:
 
 
 def plane_grid(half_width: float = 6.0, step: float = 0.05) -> np.ndarray:
-    """The coordinates (m,) of a square grid over the plane, from -half_width to half_width.
+    """The multiples (m,) of `step` from -half_width to half_width: a side of a square grid.
 
     Raises:
         ValueError: unless 0 < step <= half_width.
     """
     if not 0 < step <= half_width < np.inf:
         raise ValueError(f"step: expected 0 < step <= half_width {half_width!r}, got {step!r}")
-    return np.arange(-half_width, half_width + step / 2, step)
+    count = int(half_width / step + 1e-9)
+    return step * np.arange(-count, count + 1)
 
 
 def log_joint_on_plane(decoder: keras.Model, x: np.ndarray, axis: np.ndarray) -> np.ndarray:
@@ -129,8 +130,9 @@ def exact_log_likelihood(
 ) -> np.ndarray:
     """log p(x) of binary images x (n, 784) by quadrature over the latent plane: (n,) nats.
 
-    The sum of p(x, z) step^2 over the points of `plane_grid`: the trapezoidal rule, since
-    p(x, z) is nothing at the edge.
+    The sum of p(x, z) step^2 over the points of `plane_grid`: the trapezoidal rule, where
+    p(x, z) is nothing at the edge. What lies beyond the edge is left out; a wider plane and
+    a finer step show what that, and the step, changes.
 
     Raises:
         ValueError: grey levels, other than two latent dimensions, or a bad grid.
@@ -176,7 +178,8 @@ def importance_bound(log_weights: np.ndarray, k: int) -> tuple[np.ndarray, np.nd
     L_k is the expected log of the mean of k weights (Burda, Grosse and Salakhutdinov 2015,
     arXiv 1509.00519, equation 8). The draws (n, draws) are cut into groups of k, and the
     groups' values averaged; k 1 gives the ELBO. The error is that of the draws: from the
-    spread of the groups, or by the delta method where there is one group alone.
+    spread of the groups, or by the delta method where there is one group alone; a single
+    draw has no spread, and its error is NaN.
 
     Raises:
         ValueError: fewer than k draws.
@@ -189,6 +192,7 @@ def importance_bound(log_weights: np.ndarray, k: int) -> tuple[np.ndarray, np.nd
         error = values.std(axis=1, ddof=1) / np.sqrt(values.shape[1])
     else:
         error = np.sqrt(np.sum((softmax(groups[:, 0], axis=1) - 1 / k) ** 2, axis=1))
+        error = error if k > 1 else np.full(n, np.nan)
     return values.mean(axis=1), error
 
 

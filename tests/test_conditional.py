@@ -148,6 +148,7 @@ BAD_LABELS = [
     ["1", "2"],
     ["one", "two"],
     [None, 1],
+    [True, False],
 ]
 
 
@@ -159,6 +160,8 @@ def test_bad_labels_are_rejected(vae, y):
     for method in (vae.fit, vae.evaluate):
         with pytest.raises(ValueError, match=r"^y: expected 2 digits from 0 to 9"):
             method((x, y))
+    with pytest.raises(ValueError, match=r"^labels of validation_data: expected 2 digits"):
+        vae.fit((x, [1, 2]), validation_data=(x, y))
 
 
 def test_what_is_no_pair_is_rejected(vae, pair):
@@ -332,3 +335,8 @@ def test_decode_digit_rejects_what_is_no_digit(y):
 def test_decode_digit_rejects_other_points(shape):
     with pytest.raises(ValueError, match=r"^z: expected shape \(n, 2\), got"):
         decode_digit(build_conditional_decoder(), np.zeros(shape), 3)
+
+
+def test_decode_digit_rejects_nan():
+    with pytest.raises(ValueError, match=r"^z: expected finite values"):
+        decode_digit(build_conditional_decoder(), np.array([[0, np.nan]]), 3)

@@ -112,6 +112,22 @@ def test_schedule_rejects_bad_steps(steps):
         rate_schedule(1e-3, steps)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [((-1e-3, 10), "peak"), ((float("nan"), 10), "peak"), ((1e-3, 10, 1), "warm_up"),
+     ((1e-3, 10, -0.1), "warm_up")],
+)  # fmt: skip
+def test_schedule_rejects_bad_rates_and_shares(arguments, name):
+    with pytest.raises(ValueError, match=f"^{name}: expected"):
+        rate_schedule(*arguments)
+
+
+@pytest.mark.parametrize("rate", [-1e-3, float("inf"), "fast"])
+def test_a_bad_learning_rate_is_rejected(rate):
+    with pytest.raises(ValueError, match=r"^learning_rate: expected a finite number of at least 0"):
+        build_deep_vae(DeepSetting((4,), learning_rate=rate))
+
+
 def test_fit_follows_the_schedule_to_its_end(mnist):
     # 100 images in batches of 16: 7 steps an epoch, the last one short, 42 in all, 2 to warm up.
     setting = DeepSetting((4,), "gelu", 16, 5e-3, True, epochs=6, images=100)

@@ -252,6 +252,10 @@ def test_the_grid_of_the_plane(half_width, step, count):
     np.testing.assert_allclose(axis, np.linspace(-half_width, half_width, count), atol=1e-12)
 
 
+def test_the_grid_stays_inside_and_has_the_origin():
+    np.testing.assert_allclose(plane_grid(1, 0.3), [-0.9, -0.6, -0.3, 0, 0.3, 0.6, 0.9])
+
+
 def test_exact_agrees_with_adaptive_quadrature():
     decoder, (w1, b1, w2, b2) = three_pixels()
     exact = exact_log_likelihood(decoder, EIGHT)
@@ -452,6 +456,12 @@ def test_standard_error_is_calibrated(k):
     assert np.sqrt((error**2).mean()) == pytest.approx(bound.std(), rel=0.1)
 
 
+def test_a_single_draw_has_no_error():
+    bound, error = importance_bound(np.array([[-150.0], [-140.0]]), 1)
+    assert bound.tolist() == [-150, -140]
+    assert np.isnan(error).all()
+
+
 @pytest.mark.parametrize("k", [0, -1, 41, True, 1.0])
 def test_bad_k_is_rejected(k):
     with pytest.raises(ValueError, match=r"^k: expected a whole number from 1 to 40"):
@@ -543,6 +553,12 @@ def test_bad_number_of_images_is_rejected(images, mnist, monkeypatch):
     monkeypatch.setattr(evaluation, "load_mnist", lambda: mnist)
     with pytest.raises(ValueError, match=r"^images: expected a whole number from 1 to 55000"):
         train_binary(BinarySetting(images=images))
+
+
+@pytest.mark.parametrize(("name", "value"), [("seed", -1), ("seed", 1.5), ("epochs", 0)])
+def test_other_settings_are_rejected(name, value):
+    with pytest.raises(ValueError, match=f"^{name}: expected a whole number"):
+        train_binary(BinarySetting()._replace(**{name: value}))
 
 
 def test_chunks_of_binary_images_are_those_of_chunks(x):

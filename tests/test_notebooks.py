@@ -27,7 +27,7 @@ REDUCED = {
     "06_visualization": {"epochs": 1},
     "07_beta": {"epochs": 1, "seeds": [1], "betas": [0, 1, 32]},
     "08_evaluation": {"epochs": 1, "seeds": [1], "draws": 200, "test_images": 200},
-    "09_deeper": {"epochs": 1, "final_epochs": 1},
+    "09_deeper": {"epochs": 1, "final_epochs": 1, "test_images": 200},
     "10_conditional": {"epochs": 1},
 }
 
