@@ -3,10 +3,11 @@
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .ONESHELL:
-.PHONY: help lab test test-notebooks lint execute benchmark lock clean
+.PHONY: help lab test test-notebooks lint execute handout benchmark lock clean
 
 BIN := .venv/bin
 NOTEBOOKS := $(sort $(wildcard notebooks/*.ipynb))
+HANDOUT := handout$(if $(WITH),-$(WITH))
 # JupyterLab refuses to start as root (in a container, say) unless told.
 ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 
@@ -34,6 +35,13 @@ execute: .venv/ready  ## Run every notebook in full and store its outputs (needs
 		$(BIN)/python -m tests.run_notebook "$$notebook"
 	done
 
+handout: .venv/ready  ## Write student copies of the notebooks to handout/; WITH=solutions the teacher's
+	@case "$(WITH)" in ""|solutions) ;; *) echo "WITH: expected solutions or nothing, got $(WITH)" >&2; exit 1 ;; esac
+	$(BIN)/jupyter nbconvert --log-level=ERROR --to notebook --output-dir "$(HANDOUT)" \
+		$(if $(WITH),,--ClearOutputPreprocessor.enabled=True --TagRemovePreprocessor.enabled=True \
+		--TagRemovePreprocessor.remove_cell_tags=solution) $(NOTEBOOKS)
+	echo "Copies are in $(HANDOUT)"
+
 benchmark: .venv/ready  ## Measure training speed, memory and loss side by side
 	@$(BIN)/python benchmarks/training_speed.py
 
@@ -49,7 +57,7 @@ lock: .venv/ready  ## Resolve the dependencies of pyproject.toml again
 	mv environment.yml.new environment.yml
 
 clean:  ## Remove the environment and everything generated
-	@rm -rf .venv .pytest_cache .ruff_cache build
+	@rm -rf .venv .pytest_cache .ruff_cache build handout handout-solutions
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 # The environment is exactly what requirements.lock names, hashes enforced. The

@@ -224,7 +224,57 @@ def links(nb: NotebookNode, path: Path) -> Findings:
                 yield k, f"a link to {named[1]}, not to {REPOSITORY}"
 
 
-RULES = [valid, skeleton, parameters, outputs, figures, code, words, rhythm, links]
+def checks(cell: NotebookNode) -> Iterator[tuple[str, bool]]:
+    """The exercises that a cell calls `check` for, and whether as a solution."""
+    for node in nodes(cell):
+        match node:
+            case ast.Call(func=ast.Name(id="check"), args=[ast.Constant(value=str(name)), _]):
+                yield name, any(keyword.arg == "solution" for keyword in node.keywords)
+
+
+def bound(tree: ast.AST) -> set[str]:
+    """The names that stay when a cell has run: not those inside of its functions."""
+    if isinstance(tree, ast.FunctionDef | ast.ClassDef):
+        return {tree.name}
+    if isinstance(tree, ast.Lambda | ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp):
+        return set()
+    here = {tree.id} if isinstance(tree, ast.Name) and isinstance(tree.ctx, ast.Store) else set()
+    return here.union(*map(bound, ast.iter_child_nodes(tree)))
+
+
+def exercises(nb: NotebookNode, path: Path) -> Findings:
+    """Three to five exercises, each with a folded, checked solution; none needs another cell."""
+    code_cells = list(cells(nb, "code"))
+    answers = [
+        (k, cell, tag)
+        for k, cell in code_cells
+        for tag in ("exercise", "solution")
+        if tag in cell.metadata.get("tags", [])
+    ]
+    if [tag for *_, tag in answers] != ["exercise", "solution"] * (len(answers) // 2):
+        yield 0, "the cells tagged exercise and solution do not take turns"
+    elif not 3 <= len(answers) // 2 <= 5:
+        yield 0, f"{len(answers) // 2} exercises, not three to five"
+    topic = next((name.rpartition(".")[0] for _, c, _ in answers for name, _ in checks(c)), "")
+    for i, (k, cell, tag) in enumerate(answers):
+        wanted = f"{topic}.{i // 2 + 1}", tag == "solution"
+        if list(checks(cell)) != [wanted]:
+            yield k, f"not one call of check for {wanted[0]} as {tag}"
+        if tag == "solution" and not cell.metadata.get("jupyter", {}).get("source_hidden"):
+            yield k, "a solution that is not folded away"
+        if "nbval-check-output" not in cell.metadata.tags:
+            yield k, "a verdict that no test compares"
+        names = set().union(*map(bound, nodes(cell)[:1]))
+        for other, elsewhere in code_cells:
+            used = {node.id for node in nodes(elsewhere) if isinstance(node, ast.Name)}
+            used |= set().union(*map(bound, nodes(elsewhere)[:1]))
+            if other != k and names & used:
+                yield k, f"cell {other} has the names {sorted(names & used)}, too"
+    if nb.cells and nb.cells[-1].source != f'progress("{topic}")':
+        yield len(nb.cells), f'the last cell is not progress("{topic}")'
+
+
+RULES = [valid, skeleton, parameters, outputs, figures, code, words, rhythm, links, exercises]
 
 
 def lint(nb: NotebookNode, path: Path) -> Iterator[tuple[int, str, str]]:

@@ -13,9 +13,10 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_output
 
 ROOT = Path(__file__).resolve().parent.parent
 GOOD = ROOT / "tests" / "fixtures" / "good.ipynb"
-TITLE, PARAMETERS, SECTION, PRINT, RESULT, TEXT, PICTURE, _, EXERCISES, REMEMBER, READING = range(
-    11
-)
+(
+    TITLE, PARAMETERS, SECTION, PRINT, RESULT, TEXT, PICTURE, _, EXERCISES, ANSWER, SOLUTION,
+    *_, LAST, REMEMBER, READING, PROGRESS,
+) = range(20)  # fmt: skip
 
 
 def edit(cell, old, new):
@@ -76,9 +77,13 @@ def count(cell, number):
 
 def four_code_cells(nb):
     """A fault: no text between code cells, all of them executed in order."""
-    nb.cells[TEXT : TEXT + 1] = [new_code_cell("squares", execution_count=4)]
-    nb.cells[PICTURE].execution_count = 5
-    nb.cells[PICTURE].outputs[0].execution_count = 5
+    nb.cells[TEXT : TEXT + 1] = [new_code_cell("squares")]
+    in_order = (cell for cell in nb.cells if cell.cell_type == "code")
+    for k, cell in enumerate(in_order, 1):
+        cell.execution_count = k
+        for output in cell.outputs:
+            if output.output_type == "execute_result":
+                output.execution_count = k
 
 
 def duplicate_id(nb):
@@ -103,9 +108,9 @@ FAULTS = [
     ("skeleton", edit(TITLE, "?urlpath=lab/tree/", "?filepath=")),
     ("skeleton", edit(EXERCISES, "## Exercises", "## Some exercises")),
     ("skeleton", lambda nb: nb.cells.insert(REMEMBER, nb.cells.pop(READING))),
-    ("skeleton", lambda nb: nb.cells.append(new_markdown_cell("## And another thing"))),
+    ("skeleton", lambda nb: nb.cells.insert(READING, new_markdown_cell("## Another thing"))),
     ("skeleton", drop(REMEMBER)),
-    ("skeleton", edit(EXERCISES, "### 3.", "3)")),
+    ("skeleton", edit(LAST - 2, "### 3.", "3)")),
     ("skeleton", add(REMEMBER, "\n- a point" * 4)),
     ("skeleton", edit(REMEMBER, "- ", "")),
     ("skeleton", edit(READING, good().cells[READING].source, "## Further reading")),
@@ -169,7 +174,7 @@ FAULTS = [
     ("code", add(PRINT, "\nlayers.Lambda(lambda x: x)")),
     ("code", add(PRINT, "\nLambda(lambda x: x)")),
     ("code", both(add(PRINT, "\nkeras.utils.get_file('a')"), tag(PRINT, "wrong-turn"))),
-    ("code", add(PRINT, "\n" * 25 + "squares")),
+    ("code", add(PRINT, "\n" * 20 + "squares")),
     ("words", add(TEXT, " This is simply so.")),
     ("words", add(TEXT, " Obviously.")),
     ("words", add(TEXT, " It is *just* a mean.")),
@@ -183,6 +188,20 @@ FAULTS = [
     ("links", add(TEXT, " ![A diagram of the two halves](missing.png)")),
     ("links", add(TEXT, " <a href='missing.ipynb'>next</a>")),
     ("links", add(TEXT, "\n\n[next]: missing.ipynb")),
+    ("exercises", tag(ANSWER, "nbval-check-output")),
+    ("exercises", tag(SOLUTION, "nbval-check-output")),
+    ("exercises", tag(SOLUTION, "solution")),
+    ("exercises", lambda nb: nb.cells[SOLUTION].metadata.pop("jupyter")),
+    ("exercises", edit(ANSWER, "sampling.1", "sampling.2")),
+    ("exercises", edit(ANSWER, "sampling.1", "loss.1")),
+    ("exercises", edit(ANSWER, "check(", "print(")),
+    ("exercises", add(ANSWER, '\ncheck("sampling.1", 1)')),
+    ("exercises", edit(SOLUTION, ", solution=True", "")),
+    ("exercises", edit(SOLUTION, "solution_squares", "squares_of_ten")),
+    ("exercises", edit(ANSWER, "squares_of_ten", "squares")),
+    ("exercises", both(tag(LAST, "nbval-check-output"), tag(LAST - 1, "nbval-check-output"))),
+    ("exercises", edit(PROGRESS, "sampling", "loss")),
+    ("exercises", drop(PROGRESS)),
     ("links", edit(TITLE, f"{BINDER}vae-course/", f"{BINDER}somebody/")),
     ("links", add(READING, "\n- [Code](https://github.com/somebody/else)")),
     ("links", add(READING, f"\n- [Code]({COLAB}somebody/else/blob/main/a.ipynb)")),
@@ -198,7 +217,7 @@ HARMLESS = [
     add(TEXT, " [Code](https://github.com/vae-course/vae-course.git) <a name='here'>here</a>"),
     add(TEXT, " [![Open in Binder](https://mybinder.org/badge_logo.svg)](good.ipynb)"),
     edit(EXERCISES, "### ", ""),
-    add(PRINT, "\n" * 24 + "squares"),
+    add(PRINT, "\n" * 19 + "squares"),
     add(TEXT, "\n" * 39 + "The end."),
     add(REMEMBER, "\n- a point" * 3),
     alt("x" * 40),

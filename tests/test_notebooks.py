@@ -1,12 +1,13 @@
 """Every notebook runs from a clean kernel and still prints what its stored outputs say.
 
-Papermill runs each one with the smaller parameters below. nbval then replays a copy with
-the same parameters and compares the cells tagged nbval-check-output, whose output does not
-depend on the length of a training run.
+Papermill runs the student's copy of each one with the smaller parameters below. nbval then
+replays the teacher's copy with the same parameters and compares the cells tagged
+nbval-check-output, whose output does not depend on the length of a training run.
 """
 
 from tests.run_notebook import main as run_notebook
 from tests.run_notebook import merge_streams
+from tests.test_project import make
 
 import os
 import shutil
@@ -37,6 +38,15 @@ def check_parameters(notebook, parameters):
     unknown = parameters.keys() - papermill.inspect_notebook(notebook).keys()
     if unknown:
         raise ValueError(f"{notebook.name} has no parameters {sorted(unknown)}")
+
+
+@pytest.fixture(scope="session")
+def handout(tmp_path_factory):
+    """The folder of the students' copies, and that of the teacher's."""
+    folders = [tmp_path_factory.mktemp("handout") / name for name in ("students", "teacher")]
+    for folder, variables in zip(folders, ([], ["WITH=solutions"]), strict=True):
+        make(ROOT, "handout", f"HANDOUT={folder}", *variables).check_returncode()
+    return folders
 
 
 def execute(notebook, folder, parameters, prepare_only=False):
@@ -79,21 +89,55 @@ def tagged(nb):
     return [c for c in nb.cells if "nbval-check-output" in c.metadata.get("tags", [])]
 
 
+def solutions(nb):
+    """The cells that students do not get."""
+    return [cell for cell in nb.cells if "solution" in cell.metadata.get("tags", [])]
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda notebook: notebook.stem)
+def test_student_copies_hold_no_solution_and_no_output(notebook, handout):
+    nb = nbformat.read(notebook, as_version=4)
+    student, teacher = (nbformat.read(folder / notebook.name, as_version=4) for folder in handout)
+    text = (handout[0] / notebook.name).read_text("utf-8")
+    assert solutions(nb) and not solutions(student) and "solution=True" not in text
+    kept = "\n".join(cell.source for cell in nb.cells if cell not in solutions(nb))
+    for cell in solutions(nb):
+        assert f'"id": "{cell.id}"' not in text
+        for line in cell.source.splitlines():
+            if len(line.strip()) > 8 and line.strip() not in kept:
+                assert line.strip() not in "\n".join(c.source for c in student.cells)
+    assert [c.source for c in student.cells] == [
+        c.source for c in nb.cells if c not in solutions(nb)
+    ]
+    assert not any(cell.get("outputs") or cell.get("execution_count") for cell in student.cells)
+    assert [(c.source, c.get("outputs")) for c in teacher.cells] == [
+        (c.source, c.get("outputs")) for c in nb.cells
+    ]
+
+
+def test_handout_takes_no_other_word(tmp_path):
+    run = make(ROOT, "handout", "WITH=answers", f"HANDOUT={tmp_path / 'copies'}")
+    assert run.returncode and "WITH: expected solutions or nothing, got answers" in run.stderr
+    assert not (tmp_path / "copies").exists()
+
+
 def test_there_are_notebooks():
     assert NOTEBOOKS
     assert REDUCED.keys() <= {notebook.stem for notebook in NOTEBOOKS}
 
 
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda notebook: notebook.stem)
-def test_runs_with_reduced_parameters(notebook, tmp_path):
-    nb = execute(notebook, tmp_path, REDUCED.get(notebook.stem, {}))  # raises if a cell fails
+def test_runs_with_reduced_parameters(notebook, handout, tmp_path):
+    copy = handout[0] / notebook.name
+    nb = execute(copy, tmp_path, REDUCED.get(notebook.stem, {}))  # raises if a cell fails
     assert all(cell.execution_count for cell in nb.cells if cell.cell_type == "code")
     assert printed(nb, "stderr") == ""  # where warnings and log lines appear
 
 
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda notebook: notebook.stem)
-def test_says_what_is_stored(notebook, tmp_path):
-    nb = execute(notebook, tmp_path, REDUCED.get(notebook.stem, {}), prepare_only=True)
+def test_says_what_is_stored(notebook, handout, tmp_path):
+    copy = handout[1] / notebook.name
+    nb = execute(copy, tmp_path, REDUCED.get(notebook.stem, {}), prepare_only=True)
     assert len(tagged(nb)) >= 3
     assert all(cell.execution_count and cell.outputs for cell in tagged(nb))
     run = replay(tmp_path / notebook.name)
@@ -128,7 +172,7 @@ def test_a_parameter_reaches_the_cells(tmp_path):
 @pytest.mark.parametrize(("stored", "status"), [("[0, 1, 4]", 0), ("[0, 1, 5]", 1)])
 def test_a_replay_compares_the_tagged_cells(tmp_path, stored, status):
     nb = execute(GOOD, tmp_path, {"draws": 4}, prepare_only=True)
-    [cell] = tagged(nb)
+    cell = tagged(nb)[0]
     assert cell.outputs[0].text == "first three: [0, 1, 4]\n"
     cell.outputs[0].text = f"first three: {stored}\n"
     nbformat.write(nb, tmp_path / "good.ipynb")

@@ -22,9 +22,9 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
 REPOSITORY = PROJECT["project"]["urls"]["Repository"]
 COURSE_ORDER = (
     "data figures encoder sampling decoder loss training published visualization beta evaluation "
-    "deeper conditional"
+    "deeper conditional check"
 ).split()
-TARGETS = "help lab test test-notebooks lint execute benchmark lock clean".split()
+TARGETS = "help lab test test-notebooks lint execute handout benchmark lock clean".split()
 # In pieces, so that this file does not name what no file may name.
 REGISTRIES = [".".join(name) for name in (("pypi", "org"), ("npmjs", "com"), ("npmjs", "org"))] + [
     "python" + "hosted",
@@ -178,6 +178,14 @@ def test_helpers_import_in_course_order():
     for name, path in modules.items():
         earlier = COURSE_ORDER[: COURSE_ORDER.index(name)]
         assert set(imported(path)) <= set(earlier), name
+    assert not list(imported(modules["check"]))
+
+
+def test_exercises_import_what_their_notebook_has_built():
+    for path in (ROOT / "helpers" / "exercises").glob("*.py"):
+        if path.stem in COURSE_ORDER:
+            built = COURSE_ORDER[: COURSE_ORDER.index(path.stem) + 1]
+            assert set(imported(path)) <= {*built, "check"}, path.stem
 
 
 def test_imports_are_found_in_every_form(tmp_path):

@@ -1,0 +1,101 @@
+"""Exercises of notebook 07."""
+
+from helpers.check import Build, Choice, Number
+
+import numpy as np
+from keras import ops
+
+
+def _batches() -> list[tuple]:
+    cases = [
+        (120.5, [0.3, 1.1, 0.7], 10.0, 5.0),  # below the target
+        (98.0, [2.5, 0.2, 1.9, 0.01, 3.3], 4.0, 3.0),  # above
+        (150.0, [0.6, 0.9], 0.5, 20.0),
+    ]
+    return [(np.float32(d), np.float32(kl), weight, target) for d, kl, weight, target in cases]
+
+
+EXERCISES = {
+    1: Choice(
+        "predict",
+        "d",
+        "A mean over 784 pixels is a beta of 784. Even the first fraction of a nat saves only some "
+        "25 nats for one, so the prior itself is the best cloud for every image.",
+        {
+            "a": "Possible, but rare. First count the nats: what does one nat of KL save, and "
+            "what does it cost here?",
+            "b": "Where clouds overlap because the KL is cheap, it would not be 0. How much does "
+            "a mean over pixels leave of the reconstruction loss?",
+            "c": "The same decoder uses its code with a sum over the pixels. What did the mean "
+            "change?",
+        },
+    ),
+    2: Number(
+        "predict",
+        0.384,
+        "A nat of reconstruction weighs 1/12288 and a nat of KL 0.001/32; their ratio is 0.384. "
+        "The factor that gives beta 1 here is 32/12288 = 0.0026.",
+        {
+            0.001: "That is beta only if pixels and units are summed. Here both are averaged.",
+            12.288: "The mean over the units divides the KL, too.",
+            393.216: "The mean over 32 units makes a nat of KL weigh less, not more.",
+            0.128: "Each of the 4096 pixels has 3 channels, and each channel has a loss.",
+            384: "You have the two means. Where is the factor 0.001?",
+            1 / 0.384: "This is the weight of the reconstruction against the KL. Turn it over.",
+            0.001 / 32: "That is what a nat of KL weighs. And a nat of reconstruction?",
+            0.0245: "The mean runs over 64 x 64 x 3 values here, not over 784.",
+        },
+        hint="What does a nat of KL in one unit add to the loss, and what a nat in one value?",
+    ),
+    3: Build(
+        "objective_with_target(reconstruction, kl_of_units, weight, target)",
+        lambda d, kl, weight, target: d + weight * ops.abs(ops.sum(kl) - target),
+        _batches,
+        "Below the target each nat of KL is paid for, above it is charged; so the weight, if it "
+        "is large enough, holds the KL at C, and all that is left to lower is the distortion.",
+        {
+            "A KL below the target is rewarded here. A distance has no sign.": (
+                lambda d, kl, weight, target: d + weight * (ops.sum(kl) - target)
+            ),
+            "The target holds for the sum over the units, not for each unit.": (
+                lambda d, kl, weight, target: d + weight * ops.sum(ops.abs(kl - target))
+            ),
+            "This is a mean over the units. The KL of a code is their sum.": (
+                lambda d, kl, weight, target: d + weight * ops.abs(ops.mean(kl) - target)
+            ),
+            "This is the squared distance. It hardly pulls when the KL is near the target.": (
+                lambda d, kl, weight, target: d + weight * ops.square(ops.sum(kl) - target)
+            ),
+            "This is an allowance: below the target the loss should still depend on the KL.": (
+                lambda d, kl, weight, target: d + weight * ops.maximum(ops.sum(kl), target)
+            ),
+            "Below the target nothing is charged here, so nothing pulls the KL up.": (
+                lambda d, kl, weight, target: d + weight * ops.relu(ops.sum(kl) - target)
+            ),
+            "The weight belongs to the distance, not to the KL before the target is taken off.": (
+                lambda d, kl, weight, target: d + ops.abs(weight * ops.sum(kl) - target)
+            ),
+            "The weight is missing.": (
+                lambda d, kl, weight, target: d + ops.abs(ops.sum(kl) - target)
+            ),
+            "The reconstruction is missing: without it no code need say anything.": (
+                lambda d, kl, weight, target: weight * ops.abs(ops.sum(kl) - target)
+            ),
+            "The weight multiplies the reconstruction, too.": (
+                lambda d, kl, weight, target: weight * (d + ops.abs(ops.sum(kl) - target))
+            ),
+        },
+        gradient=(0, 1),
+    ),
+    4: Choice(
+        "explore",
+        "b",
+        "At a price above some 25 even the first fraction of a nat costs more than it saves. "
+        "Nobody trained these models for your price: the curve alone decides.",
+        {
+            "a": "Its sum with a price of 1 is lowest. What is lowest at 8, and at 16?",
+            "c": "Try 24, 28 and 36, and look at the KL that is printed.",
+            "d": "It costs its price times its rate, as well. Look at 0.3, then at 4.",
+        },
+    ),
+}

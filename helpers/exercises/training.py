@@ -1,0 +1,243 @@
+"""Exercises of notebook 05."""
+
+from helpers.check import Build, Choice
+from helpers.loss import kl_divergence, reconstruction_loss
+from helpers.training import VAE, build_vae
+
+from collections.abc import Callable
+from contextlib import suppress
+from functools import cache
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import KerasTensor, ops
+
+LENGTHS = "length of the step, layer by layer"
+OPTIMIZERS = {  # smooth, unlike Adam as usual, which magnifies rounding near 0
+    "descent": lambda: keras.optimizers.SGD(0.01, momentum=0.5, nesterov=True),
+    "adam": lambda: keras.optimizers.Adam(0.01, epsilon=1.0),
+}
+NARROW, WIDE = -30.0, 1.0  # log-variances
+
+
+class _Case:
+    """A model and its pictures. Models take long to build, so one serves again and again."""
+
+    def __init__(self, n: int, beta: float, optimizer: str) -> None:
+        rng = np.random.default_rng(n)
+        self.vae, self.beta = build_vae(beta=beta, seed=n), beta
+        self.x = np.clip(rng.uniform(-0.5, 1.5, (n, 784)), 0, 1).astype("float32")
+        self.optimizer = OPTIMIZERS[optimizer]()
+        for weights in self.vae.trainable_variables:
+            spread = weights.shape[0] ** -0.5 if len(weights.shape) == 2 else 0.1
+            weights.assign(rng.normal(0, spread, weights.shape))
+        self.optimizer.build(self.vae.trainable_variables)
+        variables = [*self.vae.variables, *self.optimizer.variables]
+        self.start = [(v, np.array(ops.convert_to_numpy(v))) for v in variables]
+        self.reset(WIDE)
+        z_mean, z_log_var, _ = self.vae.encoder(self.x)
+        reconstruction = reconstruction_loss(self.x, self.vae.decoder(z_mean))
+        without_noise = _loss(reconstruction, kl_divergence(z_mean, z_log_var), beta)
+        self.without_noise = float(without_noise)
+
+    def reset(self, z_log_var: float) -> None:
+        """Put everything back to where it began, with clouds of about this log-variance."""
+        for variable, value in self.start:
+            variable.assign(value)
+        self.vae.encoder.get_layer("z_log_var").bias.assign([z_log_var, z_log_var])
+        self.vae.beta = self.beta
+        if self.vae.optimizer is not self.optimizer:
+            self.vae.compile(optimizer=self.optimizer)
+
+
+@cache
+def _kept() -> list[_Case]:
+    return [_Case(5, 2.0, "descent"), _Case(3, 0.5, "adam")]
+
+
+def _moved(step: Callable, vae: VAE, x: np.ndarray) -> dict:
+    """How far the weights went, where to, the loss that came out, and whether z was drawn."""
+    case = next(case for case in _kept() if case.vae is vae)
+    case.reset(NARROW)  # other noise, as from a second draw, changes nothing
+    before = [np.array(ops.convert_to_numpy(weights)) for weights in vae.trainable_variables]
+    try:
+        loss = step(vae, x)
+    except ValueError as error:  # of an optimizer that is handed nothing
+        if "No gradients" not in str(error):
+            raise
+        return {LENGTHS: None}
+    after = [ops.convert_to_numpy(weights) for weights in vae.trainable_variables]
+    steps = [(b - a).astype("float64").ravel() for a, b in zip(before, after, strict=True)]
+    layers = [np.concatenate(steps[k : k + 2]) for k in range(0, len(steps), 2)]
+    case.reset(WIDE)
+    drawn = False
+    with suppress(TypeError, ValueError):  # what is no number is told below
+        drawn = abs(float(step(vae, x)) / case.without_noise - 1) > 1e-3
+    return {
+        LENGTHS: np.array([np.sqrt(np.sum(layer**2)) for layer in layers]),
+        "sum of the step, layer by layer": np.array([layer.sum() for layer in layers]),
+        "step of all weights": np.concatenate(layers),
+        "loss": loss,
+        "1 if z is drawn, else 0": int(drawn),
+    }
+
+
+def _loss(reconstruction: KerasTensor, kl: KerasTensor, beta: float) -> KerasTensor:
+    return ops.mean(reconstruction + beta * kl)
+
+
+def _step(
+    loss: Callable = _loss,
+    part: Callable = lambda vae: vae,
+    sign: int = 1,
+    times: int = 1,
+    returned: Callable = _loss,
+) -> Callable:
+    """A training step, with the slips that the arguments name."""
+
+    def step(vae: VAE, x: np.ndarray) -> KerasTensor:
+        variables = part(vae).trainable_variables
+        for _ in range(times):
+            with tf.GradientTape() as tape:
+                terms = vae.terms(x)
+                value = loss(*terms, vae.beta)
+            pairs = zip(tape.gradient(value, variables), variables, strict=True)
+            slopes = [ops.zeros(v.shape) if slope is None else sign * slope for slope, v in pairs]
+            vae.optimizer.apply(slopes, variables)
+        return returned(*terms, vae.beta)
+
+    return step
+
+
+def _no_step(vae: VAE, x: np.ndarray) -> KerasTensor:
+    return _loss(*vae.terms(x), vae.beta)
+
+
+def _outside(vae: VAE, x: np.ndarray) -> KerasTensor:
+    loss = _no_step(vae, x)
+    with tf.GradientTape() as tape:
+        pass
+    variables = vae.trainable_variables
+    vae.optimizer.apply(tape.gradient(loss, variables), variables)
+    return loss
+
+
+def _by_hand(vae: VAE, x: np.ndarray) -> KerasTensor:
+    variables = vae.trainable_variables
+    with tf.GradientTape() as tape:
+        loss = _no_step(vae, x)
+    for weights, slope in zip(variables, tape.gradient(loss, variables), strict=True):
+        weights.assign(weights - vae.optimizer.learning_rate * slope)
+    return loss
+
+
+def _after(vae: VAE, x: np.ndarray) -> KerasTensor:
+    _step()(vae, x)
+    return _no_step(vae, x)
+
+
+def _without_noise(vae: VAE, x: np.ndarray) -> KerasTensor:
+    with tf.GradientTape() as tape:
+        z_mean, z_log_var, _ = vae.encoder(x)
+        reconstruction = reconstruction_loss(x, vae.decoder(z_mean))
+        loss = _loss(reconstruction, kl_divergence(z_mean, z_log_var), vae.beta)
+    variables = vae.trainable_variables
+    vae.optimizer.apply(tape.gradient(loss, variables), variables)
+    return loss
+
+
+EXERCISES = {
+    1: Choice(
+        "predict",
+        "c",
+        "All slopes grow by the factor 32. Descent multiplies them by the learning rate; Adam "
+        "divides each by its own usual size, and the factor cancels.",
+        {
+            "a": "That is so for plain descent. What does Adam divide by, and does that grow, too?",
+            "b": "The lowest point stays, but the slope of a sum of 32 losses is 32 times as "
+            "steep. What does descent do with a slope?",
+            "d": "Which of the two multiplies the slope by a fixed number, and which divides it "
+            "by its own size?",
+        },
+    ),
+    2: Build(
+        "one_step(vae, x)",
+        _step(),
+        lambda: [(case.vae, case.x.copy()) for case in _kept()],
+        "The tape sees everything from the pictures to the mean loss, and the optimizer gets "
+        "the slopes of encoder and decoder in one go.",
+        {
+            "Only the encoder has moved. The decoder must learn, too.": _step(
+                part=lambda vae: vae.encoder
+            ),
+            "Only the decoder has moved. The encoder must learn, too.": _step(
+                part=lambda vae: vae.decoder
+            ),
+            "No weight has moved. The slopes must be handed to the optimizer.": _no_step,
+            "The optimizer was handed no slopes. What happens before the tape begins, or after "
+            "it has ended, leaves no trace on it.": _outside,
+            "The weights went uphill. The optimizer subtracts by itself: hand it the slopes as "
+            "they are.": _step(sign=-1),
+            "A sum over the batch makes every slope n times as large. Take the mean.": _step(
+                lambda r, kl, beta: ops.sum(r + beta * kl)
+            ),
+            "The KL counts once, but this model has a beta of its own.": _step(
+                lambda r, kl, beta: ops.mean(r + kl)
+            ),
+            "The KL is missing from the loss of the tape.": _step(lambda r, kl, beta: ops.mean(r)),
+            "The KL has the wrong sign: here clouds far from the prior are rewarded.": _step(
+                lambda r, kl, beta: ops.mean(r - beta * kl)
+            ),
+            "Beta multiplies the reconstruction. It is the weight of the KL.": _step(
+                lambda r, kl, beta: ops.mean(beta * r + kl)
+            ),
+            "The reconstruction is missing, or shrunk by a mean over pixels. It is a sum.": _step(
+                lambda r, kl, beta: ops.mean(r / 784 + beta * kl)
+            ),
+            "The step is right. What you return is the loss after it; return the one that you "
+            "took the slopes of.": _after,
+            "Two steps were made. Ask the optimizer once.": _step(times=2),
+            "A step of learning rate times slope, made by hand. The model has an optimizer with "
+            "a rule of its own: let it move the weights.": _by_hand,
+            "The decoder was handed z_mean. It must learn from codes that are drawn.": (
+                _without_noise
+            ),
+            "The step is right, but nothing is returned.": _step(returned=lambda r, kl, beta: None),
+            "The step is right. Return one number, the mean over the pictures.": _step(
+                returned=lambda r, kl, beta: r + beta * kl
+            ),
+            "The step is right. The loss returned leaves out the KL.": _step(
+                returned=lambda r, kl, beta: ops.mean(r)
+            ),
+            "The step is right. The loss returned is a sum over the pictures.": _step(
+                returned=lambda r, kl, beta: ops.sum(r + beta * kl)
+            ),
+        },
+        measure=_moved,
+    ),
+    3: Choice(
+        "explore",
+        "a",
+        "A custom train_step says nothing about validation. Keras's own test_step calls the "
+        "model and compares with a target, and we have neither; write test_step beside it.",
+        {
+            "b": "Look at the keys of the history with validation_data: is there a history?",
+            "c": "Try it with None: does training itself need test_step?",
+            "d": "Is any val_ key printed? Keras cannot guess that our loss has two terms.",
+        },
+    ),
+    4: Choice(
+        "explore",
+        "d",
+        "One step at 0.1 throws the codes to where they cost a thousand nats or far more. Some "
+        "runs flee from there to codes that say nothing, others diverge. Lower the rate, "
+        "start anew.",
+        {
+            "a": "Compare the last loss of two or more seeds, at 0.01 and at 0.1.",
+            "b": "Print the histories at 0.1. Is nan in every one of them?",
+            "c": "A KL near 0 may mean that the codes say nothing. Look at the reconstruction "
+            "next to it: what does a code that says nothing cost, by notebook 4?",
+        },
+    ),
+}

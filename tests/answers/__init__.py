@@ -1,0 +1,1 @@
+"""Right answers of another form than the solutions, a module for each notebook."""
