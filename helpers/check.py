@@ -97,7 +97,9 @@ def check(exercise: str, answer: object = ..., solution: bool = False) -> None:
     found = verdict(find(exercise), answer)
     if not solution and _state.get(exercise) != "right":
         _state[exercise] = found.state
-    print(f"Exercise {exercise.rpartition('.')[2]}{', solution' * solution}: {found.text}")
+    # The reason would give the answer away, below a solution that is still folded.
+    text = "right." if solution and found.state == "right" else found.text
+    print(f"Exercise {exercise.rpartition('.')[2]}{', solution' * solution}: {text}")
 
 
 def progress(topic: str) -> None:

@@ -262,6 +262,8 @@ def exercises(nb: NotebookNode, path: Path) -> Findings:
             yield k, f"not one call of check for {wanted[0]} as {tag}"
         if tag == "solution" and not cell.metadata.get("jupyter", {}).get("source_hidden"):
             yield k, "a solution that is not folded away"
+        if tag == "solution" and not cell.source.startswith("# The solution"):
+            yield k, "a solution whose first line, which a folded cell shows, is no comment"
         if "nbval-check-output" not in cell.metadata.tags:
             yield k, "a verdict that no test compares"
         names = set().union(*map(bound, nodes(cell)[:1]))

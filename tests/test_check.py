@@ -209,7 +209,7 @@ def test_check_prints_and_progress_counts(capsys, monkeypatch):
     check("sampling.3", 5)
     progress("sampling")
     out = capsys.readouterr().out
-    assert out.startswith("Exercise 1, solution: right. ")
+    assert out.startswith("Exercise 1, solution: right.\n")
     assert "Exercise 2: not attempted yet." in out and "Exercise 3: not right yet: " in out
     tail = "solved in this kernel: 0 of 4\n  exercise 1 (predict): not attempted yet\n"
     assert tail in out and "exercise 3 (build): not right yet\n" in out

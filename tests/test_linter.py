@@ -192,6 +192,7 @@ FAULTS = [
     ("exercises", tag(SOLUTION, "nbval-check-output")),
     ("exercises", tag(SOLUTION, "solution")),
     ("exercises", lambda nb: nb.cells[SOLUTION].metadata.pop("jupyter")),
+    ("exercises", edit(SOLUTION, "# The solution. A click on the three dots opens it.\n", "")),
     ("exercises", edit(ANSWER, "sampling.1", "sampling.2")),
     ("exercises", edit(ANSWER, "sampling.1", "loss.1")),
     ("exercises", edit(ANSWER, "check(", "print(")),
