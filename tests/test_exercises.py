@@ -164,5 +164,5 @@ def test_wild_answers_get_a_message(name, monkeypatch, capsys):
         state, text = verdict(find(name), answer)
         assert state == "wrong" and len(text) > 30, (answer, text)
         assert len(text) < 700 and "helpers" not in text
-        assert time.perf_counter() - start < 4
+        assert time.perf_counter() - start < 8
     assert capsys.readouterr() == ("", "")
