@@ -3,10 +3,11 @@
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .ONESHELL:
-.PHONY: help lab test test-notebooks lint execute handout benchmark lock clean
+.PHONY: help lab test test-notebooks test-browser test-binder lint execute handout book benchmark links lock clean chromium
 
 BIN := .venv/bin
 NOTEBOOKS := $(sort $(wildcard notebooks/*.ipynb))
+CHROMIUM ?= $(shell command -v chromium || command -v chromium-browser || command -v google-chrome)
 HANDOUT := handout$(if $(WITH),-$(WITH))
 # JupyterLab refuses to start as root (in a container, say) unless told.
 ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
@@ -18,10 +19,17 @@ lab: .venv/ready  ## Set up on first use, then open the course in JupyterLab
 	@$(BIN)/jupyter lab $(ROOT) --ServerApp.root_dir="$(CURDIR)" --LabApp.default_url=/lab/tree/notebooks/00_autoencoder.ipynb
 
 test: lint  ## Set up on first use, then run every test, the notebooks included
-	@$(BIN)/pytest -n 2
+	@$(BIN)/pytest -n 2 --ignore=tests/test_binder.py --ignore=tests/test_browser.py
 
 test-notebooks: .venv/ready  ## Run every notebook with reduced epochs and compare stored outputs
 	@$(BIN)/pytest -n 2 tests/test_notebooks.py
+
+test-browser: chromium book  ## Look at JupyterLab and the book in Chromium, as a person would
+	@mkdir -p build/screenshots
+	CHROMIUM="$(CHROMIUM)" $(BIN)/pytest -n 2 tests/test_browser.py
+
+test-binder: chromium .venv/ready  ## Make the environment of Binder and follow a hub's link (fetches packages)
+	@CHROMIUM="$(CHROMIUM)" $(BIN)/pytest tests/test_binder.py
 
 lint: .venv/ready  ## Check style and format of code and notebooks
 	@$(BIN)/ruff check
@@ -39,11 +47,21 @@ handout: .venv/ready  ## Write student copies of the notebooks to handout/; WITH
 	@case "$(WITH)" in ""|solutions) ;; *) echo "WITH: expected solutions or nothing, got $(WITH)" >&2; exit 1 ;; esac
 	$(BIN)/jupyter nbconvert --log-level=ERROR --to notebook --output-dir "$(HANDOUT)" \
 		$(if $(WITH),,--ClearOutputPreprocessor.enabled=True --TagRemovePreprocessor.enabled=True \
-		--TagRemovePreprocessor.remove_cell_tags=solution) $(NOTEBOOKS)
+		--TagRemovePreprocessor.remove_cell_tags=solution --ClearMetadataPreprocessor.enabled=True \
+		--ClearMetadataPreprocessor.clear_cell_metadata=False \
+		--ClearMetadataPreprocessor.preserve_nb_metadata_mask=kernelspec) $(NOTEBOOKS)
 	echo "Copies are in $(HANDOUT)"
+
+book: .venv/ready  ## Build the course as a web site in build/book, from the stored outputs
+	@rm -rf build/book
+	$(BIN)/sphinx-build -W --keep-going --quiet --fresh-env -c book -d build/doctrees notebooks build/book
+	echo "The book is in build/book: open build/book/index.html"
 
 benchmark: .venv/ready  ## Measure training speed, memory and loss side by side
 	@$(BIN)/python benchmarks/training_speed.py
+
+links: .venv/ready  ## Lead all links to the repository, in a fork with REPOSITORY=OWNER/NAME
+	@$(BIN)/python -m tests.links $(if $(REPOSITORY),"$(REPOSITORY)")
 
 lock: .venv/ready  ## Resolve the dependencies of pyproject.toml again
 	@$(BIN)/uv pip compile pyproject.toml --group dev --universal --fork-strategy fewest --python-version 3.11 \
@@ -59,6 +77,9 @@ lock: .venv/ready  ## Resolve the dependencies of pyproject.toml again
 clean:  ## Remove the environment and everything generated
 	@rm -rf .venv .pytest_cache .ruff_cache build handout handout-solutions
 	find . -name __pycache__ -prune -exec rm -rf {} +
+
+chromium:
+	@[ -n "$(CHROMIUM)" ] || { echo "This needs Chromium, and none was found. On Debian and Ubuntu: apt install chromium. Or name it: make $(MAKECMDGOALS) CHROMIUM=/path/to/chromium" >&2; exit 1; }
 
 # The environment is exactly what requirements.lock names, hashes enforced. The
 # stamp is written last, so an interrupted set-up starts again from nothing.

@@ -17,6 +17,8 @@ import numpy as np
 from matplotlib.collections import EllipseCollection
 from scipy.stats import norm
 
+LATENT_AXES = {"xlabel": "z[0], first latent dimension", "ylabel": "z[1], second latent dimension"}
+
 
 def check_plane(z: np.ndarray, name: str) -> np.ndarray:
     """Return `z` as an (n, 2) array of finite values, else raise ValueError."""
@@ -37,13 +39,27 @@ def plot_latent(ax: plt.Axes, z: np.ndarray, labels: np.ndarray, size: float = 1
     z, labels = check_plane(z, "z"), np.asarray(labels)
     if labels.shape != (len(z),) or not np.isin(labels, range(10)).all():
         raise ValueError(f"labels: expected {len(z)} digits from 0 to 9, got shape {labels.shape}")
-    for digit, colour in enumerate(DIGIT_COLOURS):
-        of_digit = z[labels == digit]
-        ax.scatter(*of_digit.T, s=size, color=colour, marker=f"${digit}$", linewidths=0.2)
-        if len(of_digit):
-            box = {"boxstyle": "round,pad=0.15", "fc": "white", "ec": colour}
-            ax.text(*np.median(of_digit, axis=0), str(digit), weight="bold", bbox=box, ha="center")
-    ax.set(xlabel="z[0]", ylabel="z[1]", aspect="equal")
+    names = np.unique(labels).astype(int)
+    centres = np.array([np.median(z[labels == name], axis=0) for name in names]).reshape(-1, 2)
+    names_at = spread(centres, 0.08 * np.ptp(z, axis=0).max() if len(z) else 0.0)
+    inches = ax.get_window_extent().width / ax.figure.dpi
+    style = {"weight": "bold", "ha": "center", "va": "center", "size": np.clip(3 * inches, 5, 11)}
+    for digit, at in zip(names, names_at, strict=True):
+        colour = DIGIT_COLOURS[digit]
+        ax.scatter(*z[labels == digit].T, s=size, color=colour, marker=f"${digit}$", lw=0.2)
+        box = {"boxstyle": "round,pad=0.15", "fc": "white", "ec": colour}
+        ax.text(*at, str(digit), bbox=box, **style)
+    ax.set(**LATENT_AXES, aspect="equal")
+
+
+def spread(points: np.ndarray, gap: float) -> np.ndarray:
+    """The points (n, 2) with those closer than `gap` pushed apart, so that names can be read."""
+    points = points + 1e-3 * gap * np.arange(len(points))[:, None]  # no two in one place
+    for _ in range(50):
+        apart = points[:, None] - points
+        distance = np.maximum(np.linalg.norm(apart, axis=-1, keepdims=True), 1e-9)
+        points = points + (apart * np.clip(gap / distance - 1, 0, None)).sum(axis=1) / 4
+    return points
 
 
 def plot_posteriors(
@@ -60,11 +76,11 @@ def plot_posteriors(
     width, height = 2 * deviations * np.exp(z_log_var / 2).T
     ellipses = EllipseCollection(
         width, height, np.zeros(len(width)), units="xy", offsets=z_mean,
-        offset_transform=ax.transData, facecolors="none", edgecolors="#332288", linewidths=0.8,
+        offset_transform=ax.transData, facecolors="none", edgecolors="C0", linewidths=0.8,
     )  # fmt: skip
     ax.add_collection(ellipses)
-    ax.scatter(*z_mean.T, s=4, color="#332288")
-    ax.set(xlabel="z[0]", ylabel="z[1]", aspect="equal")
+    ax.scatter(*z_mean.T, s=4, color="C0")
+    ax.set(**LATENT_AXES, aspect="equal")
 
 
 def aggregate_posterior(z_mean: np.ndarray, z_log_var: np.ndarray, axis: np.ndarray) -> np.ndarray:
@@ -122,7 +138,7 @@ def plot_manifold(ax: plt.Axes, decoder: keras.Model, n: int = 30) -> None:
     grid = manifold_grid(n)
     ax.set_xticks(28 * at + 14, [f"{z:.2f}" for z in grid[0, at, 0]])
     ax.set_yticks(28 * at + 14, [f"{z:.2f}" for z in grid[at, 0, 1]])
-    ax.set(xlabel="z[0]", ylabel="z[1]")
+    ax.set(**LATENT_AXES)
 
 
 def plot_rows(rows: Sequence[np.ndarray], names: Sequence[str]) -> None:

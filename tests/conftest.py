@@ -3,6 +3,8 @@
 import helpers  # noqa: F401  (its settings must come before the first import of TensorFlow)
 from helpers.data import load_mnist
 
+import os
+
 import matplotlib
 import pytest
 
@@ -12,3 +14,19 @@ matplotlib.use("Agg")
 @pytest.fixture(scope="session")
 def mnist():
     return load_mnist()
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    """A headless Chromium, the one that make has found."""
+    from playwright.sync_api import sync_playwright  # only some tests look at pages
+
+    path = os.environ.get("CHROMIUM") or pytest.fail("CHROMIUM is not set: use make test-browser")
+    # Without a sandbox, since a container has none; and it asks for nothing of its own.
+    quiet = "no-sandbox disable-gpu no-first-run disable-background-networking"
+    quiet += " disable-component-update disable-sync"
+    options = [f"--{option}" for option in quiet.split()]
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=options)
+        yield browser
+        browser.close()

@@ -32,6 +32,7 @@ TEXT_FLAWS = {
 FORBIDDEN_MODULES = {"urllib", "requests", "subprocess", "socket"}
 FORBIDDEN_CALLS = {"Lambda", "get_file", "get_ipython", "system"}
 FORBIDDEN_WORDS = r"(?i)\b(simply|obviously|just|trivial(?:ly)?|clearly)\b"
+WIDGET = "application/vnd.jupyter.widget"
 LINK = re.compile(r"\]\(\s*<?([^)\s>]+)|(?:src|href)=[\"']([^\"']+)|^\[[^]^]+\]:\s*(\S+)", re.M)
 
 
@@ -127,8 +128,6 @@ def parameters(nb: NotebookNode, path: Path) -> Findings:
 
 def outputs(nb: NotebookNode, path: Path) -> Findings:
     """One full run in order, with no error, warning, log line or trace of the machine."""
-    if "widgets" in nb.metadata:
-        yield 0, "widget state is stored"
     for count, (k, cell) in enumerate(cells(nb, "code"), 1):
         if not cell.source.strip():
             yield k, "an empty code cell"
@@ -138,12 +137,33 @@ def outputs(nb: NotebookNode, path: Path) -> Findings:
             data = output.get("data", {})
             if output.output_type == "error" or output.get("name") == "stderr":
                 yield k, f"an output is an error: {output.get('ename', 'stderr')}"
-            if any("widget" in mime for mime in data):
-                yield k, "an output is a widget"
             texts = [output.get("text", ""), *(data[mime] for mime in data if "text/" in mime)]
             for flaw, what in TEXT_FLAWS.items():
                 if found := re.search(flaw, "\n".join(texts)):
                     yield k, f"an output shows {what}: {found[0]!r}"
+
+
+def widgets(nb: NotebookNode, path: Path) -> Findings:
+    """A widget lives on in a saved page: its state is stored, no other, and a still of it."""
+    stored = nb.metadata.get("widgets", {}).get(f"{WIDGET}-state+json", {}).get("state", {})
+    shown = set()
+    for k, cell in cells(nb, "code"):
+        for data in (output.get("data", {}) for output in cell.outputs):
+            if view := data.get(f"{WIDGET}-view+json"):
+                shown.add(view["model_id"])
+                if "image/png" not in data:
+                    yield k, "a widget without a still picture"
+                if view["model_id"] not in stored:
+                    yield k, "a widget whose state is not stored"
+    needed = shown | set(
+        re.findall(r"IPY_MODEL_(\w+)", str([stored.get(model) for model in shown]))
+    )
+    if stored.keys() - needed:
+        yield 0, "the state of a widget that no output shows"
+    for model in shown & stored.keys():
+        for buffer in stored[model].get("buffers", []):
+            if len(buffer["data"]) > 300_000:
+                yield 0, f"a widget brings {len(buffer['data']) / 1000:.0f} KB of {buffer['path']}"
 
 
 def figures(nb: NotebookNode, path: Path) -> Findings:
@@ -276,7 +296,19 @@ def exercises(nb: NotebookNode, path: Path) -> Findings:
         yield len(nb.cells), f'the last cell is not progress("{topic}")'
 
 
-RULES = [valid, skeleton, parameters, outputs, figures, code, words, rhythm, links, exercises]
+RULES = [
+    valid,
+    skeleton,
+    parameters,
+    outputs,
+    widgets,
+    figures,
+    code,
+    words,
+    rhythm,
+    links,
+    exercises,
+]
 
 
 def lint(nb: NotebookNode, path: Path) -> Iterator[tuple[int, str, str]]:

@@ -5,6 +5,7 @@ then as a whole. What differs from run to run without meaning is left out, so th
 that gives the same outputs gives the same bytes.
 """
 
+import json
 import os
 import resource
 import sys
@@ -35,7 +36,6 @@ def execute(path: Path) -> NotebookNode:
         timeout=None,
         kernel_name="python3",
         record_timing=False,
-        store_widget_state=False,
         extra_arguments=["--log-level=ERROR"],  # what the kernel logs goes to our terminal
         resources={"metadata": {"path": str(path.resolve().parent)}},
     )
@@ -51,13 +51,16 @@ def execute(path: Path) -> NotebookNode:
 
 
 def tidy(nb: NotebookNode) -> None:
-    """Remove what differs from run to run: timing, versions, how text was cut into pieces."""
+    """Remove what differs from run to run: timing, versions, names, how text was cut."""
     nb.metadata["language_info"] = {"name": "python"}
-    nb.metadata.pop("widgets", None)
     for cell in nb.cells:
         cell.metadata.pop("execution", None)
         if cell.cell_type == "code":
             cell.outputs = merge_streams(cell.outputs)
+    [widgets] = nb.metadata.get("widgets", {"": {"state": {}}}).values()
+    for k, model in enumerate([*widgets["state"]]):  # in the order in which they were made
+        renamed = nbformat.from_dict(json.loads(json.dumps(nb).replace(model, f"{k:032x}")))
+        nb.cells, nb.metadata = renamed.cells, renamed.metadata
 
 
 def merge_streams(outputs: list[NotebookNode]) -> list[NotebookNode]:

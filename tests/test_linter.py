@@ -1,6 +1,6 @@
 """The linter of notebooks, tested with one good notebook and a table of ways to break it."""
 
-from tests.notebook_linter import RULES, lint, main
+from tests.notebook_linter import REPOSITORY, RULES, lint, main
 
 import copy
 import subprocess
@@ -91,6 +91,26 @@ def duplicate_id(nb):
     nb.cells[1].id = nb.cells[0].id
 
 
+def widget(still=True, shown=True, stored=("explorer", "layout"), size=300_000):
+    """A fault, unless all is as said: the picture becomes the still of a widget."""
+
+    def fault(nb):
+        explorer = {
+            "state": {"layout": "IPY_MODEL_layout"},
+            "buffers": [{"path": ["weights"], "encoding": "base64", "data": "A" * size}],
+        }
+        states = {"explorer": explorer, "layout": {}, "slider": {}}
+        state = {"state": {name: states[name] for name in stored}}
+        nb.metadata["widgets"] = {"application/vnd.jupyter.widget-state+json": state}
+        [output] = nb.cells[PICTURE].outputs
+        if shown:
+            output.data["application/vnd.jupyter.widget-view+json"] = {"model_id": "explorer"}
+        if not still:
+            del output.data["image/png"]
+
+    return fault
+
+
 COLAB = "https://colab.research.google.com/github/"
 BINDER = "https://mybinder.org/v2/gh/"
 FAULTS = [
@@ -140,8 +160,11 @@ FAULTS = [
     ("outputs", prints("10%\r20%\r")),
     ("outputs", prints("\x1b[1mbold\x1b[0m")),
     ("outputs", prints("<Encoder object at 0x7f32c09f5e10>")),
-    ("outputs", lambda nb: nb.metadata.update(widgets={})),
-    ("outputs", shows("application/vnd.jupyter.widget-view+json", {"model_id": "1"})),
+    ("widgets", widget(still=False)),
+    ("widgets", widget(stored=("layout",))),
+    ("widgets", widget(stored=("explorer", "layout", "slider"))),
+    ("widgets", widget(shown=False)),
+    ("widgets", widget(size=300_001)),
     ("figures", alt("")),
     ("figures", alt("x" * 39)),
     ("figures", alt("Figure of two pixels, the left one black, the right one white.")),
@@ -203,11 +226,12 @@ FAULTS = [
     ("exercises", both(tag(LAST, "nbval-check-output"), tag(LAST - 1, "nbval-check-output"))),
     ("exercises", edit(PROGRESS, "sampling", "loss")),
     ("exercises", drop(PROGRESS)),
-    ("links", edit(TITLE, f"{BINDER}vae-course/", f"{BINDER}somebody/")),
+    ("links", edit(TITLE, BINDER, f"{BINDER}somebody-")),
     ("links", add(READING, "\n- [Code](https://github.com/somebody/else)")),
     ("links", add(READING, f"\n- [Code]({COLAB}somebody/else/blob/main/a.ipynb)")),
 ]
 HARMLESS = [
+    widget(),
     edit(PARAMETERS, "draws = 6", "draws = -6  # a comment"),
     edit(PARAMETERS, "draws = 6", "draws = (6, -1.5, 'grey', None)"),
     add(PRINT, "\n# !ls, plt.show(, Lambda( and https://example.org in a comment"),
@@ -215,7 +239,7 @@ HARMLESS = [
     add(TEXT, " An adjustment is not unclear: `just`, ``obviously``."),
     add(TEXT, "\n\n~~~\nsimply [x](missing.ipynb) ![](missing.png)\n~~~"),
     add(TEXT, " $\\mathbb{E}[x](y)$ [below](#exercises) [mail](mailto:ada@example.org)"),
-    add(TEXT, " [Code](https://github.com/vae-course/vae-course.git) <a name='here'>here</a>"),
+    add(TEXT, f" [Code](https://github.com/{REPOSITORY}.git) <a name='here'>here</a>"),
     add(TEXT, " [![Open in Binder](https://mybinder.org/badge_logo.svg)](good.ipynb)"),
     edit(EXERCISES, "### ", ""),
     add(PRINT, "\n" * 19 + "squares"),

@@ -110,6 +110,7 @@ def test_student_copies_hold_no_solution_and_no_output(notebook, handout):
         c.source for c in nb.cells if c not in solutions(nb)
     ]
     assert not any(cell.get("outputs") or cell.get("execution_count") for cell in student.cells)
+    assert student.metadata.keys() == {"kernelspec"}  # no widget that nothing shows
     assert [(c.source, c.get("outputs")) for c in teacher.cells] == [
         (c.source, c.get("outputs")) for c in nb.cells
     ]
@@ -207,6 +208,19 @@ def test_a_run_stores_outputs_whole_and_in_place(tmp_path):
     ]
     assert [(c.id, c.metadata) for c in nb.cells] == [(c.id, c.metadata) for c in good.cells]
     assert nb.metadata.language_info == {"name": "python"}
+
+
+def test_widgets_are_stored_under_the_same_names_each_time(tmp_path):
+    source = "from ipywidgets import FloatSlider, IntSlider\n\ndisplay(IntSlider(), FloatSlider())"
+    path = edited(tmp_path, source)
+    runs = [run_notebook([str(path)]) or path.read_bytes() for _ in range(2)]
+    assert runs[0] == runs[1]
+    nb = nbformat.read(path, as_version=4)
+    [state] = [widgets["state"] for widgets in nb.metadata.widgets.values()]
+    shown = [o.data["application/vnd.jupyter.widget-view+json"] for o in nb.cells[3].outputs[:2]]
+    assert [state[view["model_id"]].model_name for view in shown] == [
+        "IntSliderModel", "FloatSliderModel"
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(

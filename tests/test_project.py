@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 from urllib.parse import unquote
@@ -12,7 +13,6 @@ from urllib.parse import unquote
 import nbformat
 import pytest
 import yaml
-from packaging.markers import Marker
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
@@ -21,10 +21,13 @@ ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
 REPOSITORY = PROJECT["project"]["urls"]["Repository"]
 COURSE_ORDER = (
-    "data figures encoder sampling decoder loss training published visualization beta evaluation "
-    "deeper conditional check"
+    "data figures encoder sampling decoder loss training published visualization explorer beta "
+    "evaluation deeper conditional check"
 ).split()
-TARGETS = "help lab test test-notebooks lint execute handout benchmark lock clean".split()
+TARGETS = (
+    "help lab test test-notebooks test-browser test-binder lint execute handout book benchmark "
+    "links lock clean"
+).split()
 # In pieces, so that this file does not name what no file may name.
 REGISTRIES = [".".join(name) for name in (("pypi", "org"), ("npmjs", "com"), ("npmjs", "org"))] + [
     "python" + "hosted",
@@ -82,10 +85,13 @@ def direct(*groups):
     return [Requirement(line) for line in lines]
 
 
-def pin(requirement):
-    """A requirement in a form that compares: name, specifier, marker."""
-    name, marker = canonicalize_name(requirement.name), str(requirement.marker or "")
-    return name, str(requirement.specifier), marker
+def installed(requirements, platform):
+    """Names and versions of the requirements that hold on a platform."""
+    return {
+        (canonicalize_name(requirement.name), str(requirement.specifier))
+        for requirement in requirements
+        if requirement.marker is None or requirement.marker.evaluate(platform)
+    }
 
 
 def test_every_pin_is_one_version_with_hashes():
@@ -107,9 +113,9 @@ def test_the_lock_holds_what_the_project_asks_for():
 def test_the_environment_repeats_the_lock_without_development():
     needed = locked_for("vae-course (pyproject.toml)")
     assert {canonicalize_name(requirement.name) for requirement in direct()} <= needed
-    assert {pin(requirement) for requirement in environment()[1]} == {
-        pin(requirement) for requirement, *_ in locked() if requirement.name in needed
-    }
+    pins = [requirement for requirement, *_ in locked() if requirement.name in needed]
+    for platform in PLATFORMS:  # what the tests need may stand in the lock with a wider marker
+        assert installed(environment()[1], platform) == installed(pins, platform), platform
 
 
 @pytest.mark.parametrize("source", ["pyproject", "lock", "environment"])
@@ -120,12 +126,7 @@ def test_one_tensorflow_on_every_platform(source):
         "environment": environment()[1],
     }[source]
     for platform in PLATFORMS:
-        chosen = [
-            r.name
-            for r in requirements
-            if r.name.startswith("tensorflow")
-            and (r.marker or Marker("python_version > '0'")).evaluate(platform)
-        ]
+        chosen = [n for n, _ in installed(requirements, platform) if n.startswith("tensorflow")]
         on_plain_linux = (
             platform["sys_platform"] == "linux" and platform["platform_machine"] == "x86_64"
         )
@@ -219,10 +220,23 @@ def test_binder_links_lead_to_files_of_this_repository():
     assert found
 
 
+def test_hub_links_lead_to_files_of_this_repository():
+    folder = REPOSITORY.rsplit("/")[-1]  # where nbgitpuller lays the copy
+    found = 0
+    for name, text in markdown():
+        for link in re.findall(r"https?://[^\s)\"'`<>\]]*/git-pull\?[^\s)\"'`<>\]]*", text):
+            form = r"https://[^?]+\?repo=(.+)&branch=main&urlpath=lab/tree/([\w.-]+)/([\w./-]+)"
+            match = re.fullmatch(form, unquote(link))
+            assert match and (match[1], match[2]) == (REPOSITORY, folder), (name, link)
+            assert (ROOT / match[3]).exists(), (name, link)
+            found += name == "README.md"
+    assert found
+
+
 def makefile_targets():
     """The targets that a person may call."""
     text = (ROOT / "Makefile").read_text("utf-8")
-    return set(re.findall(r"(?m)^([a-z-]+):", text))
+    return set(re.findall(r"(?m)^([a-z-]+):", text)) - {"chromium"}  # a part of others
 
 
 def called(text):
@@ -233,7 +247,7 @@ def called(text):
 
 def test_the_makefile_has_the_agreed_targets():
     assert makefile_targets() == set(TARGETS)
-    assert f".PHONY: {' '.join(TARGETS)}\n" in (ROOT / "Makefile").read_text("utf-8")
+    assert f".PHONY: {' '.join(TARGETS)} chromium\n" in (ROOT / "Makefile").read_text("utf-8")
 
 
 def test_the_readme_names_targets_that_exist():
@@ -244,25 +258,42 @@ def test_the_readme_names_targets_that_exist():
 
 
 def test_continuous_integration_calls_targets_that_exist():
-    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text("utf-8"))
+    workflows = [*(ROOT / ".github" / "workflows").glob("*.yml")]
+    texts = ["\n".join(values(yaml.safe_load(w.read_text("utf-8")), "run")) for w in workflows]
     script = (ROOT / ".ci" / "run").read_text("utf-8")
-    for text in ("\n".join(values(workflow, "run")), re.sub(r"(?m)#.*", "", script)):
+    for text in (*texts, re.sub(r"(?m)#.*", "", script)):
         assert called(text) and set(called(text)) <= makefile_targets()
 
 
-def text_files():
-    """The files under version control, or about to be, that are text."""
+def project_files():
+    """The files under version control, or about to be."""
     command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-    for name in subprocess.check_output(command, cwd=ROOT, text=True).split("\0"):
-        path = ROOT / name
-        if path.is_file():
-            try:
-                yield name, path.read_text("utf-8")
-            except UnicodeDecodeError:
-                continue
+    names = subprocess.check_output(command, cwd=ROOT, text=True).split("\0")
+    return [name for name in names if (ROOT / name).is_file()]
 
 
-@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="a download without its history")
+def text_files(folder=ROOT):
+    """Those of them that are text, as they stand in a folder."""
+    for name in project_files():
+        try:
+            yield name, (folder / name).read_text("utf-8")
+        except UnicodeDecodeError:
+            continue
+
+
+def copy_project(folder):
+    """Copy the files of the project, and nothing else, to a folder."""
+    for name in project_files():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, folder / name)
+
+
+with_history = pytest.mark.skipif(
+    not (ROOT / ".git").exists(), reason="a download without its history"
+)
+
+
+@with_history
 def test_no_file_names_a_registry_or_a_machine():
     for name, text in text_files():
         assert [word for word in REGISTRIES + MACHINE if word in text] == [], name
@@ -297,6 +328,14 @@ def test_no_python_gives_a_clear_message(fresh):
     assert not (fresh / ".venv").exists()
 
 
+@pytest.mark.parametrize("target", ["test-browser", "test-binder"])
+def test_no_browser_gives_a_clear_message(fresh, target):
+    run = make(fresh, target, "CHROMIUM=")
+    assert run.returncode != 0
+    assert "needs Chromium" in run.stderr and f"make {target} CHROMIUM=" in run.stderr
+    assert not (fresh / ".venv").exists()
+
+
 def test_python_without_venv_gives_a_clear_message(fresh):
     python = fresh / "python"
     python.write_text('#!/bin/sh\ncase "$2" in *venv*) exit 1 ;; esac\n')
@@ -305,3 +344,81 @@ def test_python_without_venv_gives_a_clear_message(fresh):
     assert run.returncode != 0
     assert f"{python} has no venv module" in run.stderr and "python3-venv" in run.stderr
     assert not (fresh / ".venv").exists()
+
+
+@pytest.fixture
+def fork(tmp_path):
+    """A copy of the project in which make finds an environment: the one that runs this test."""
+    copy_project(tmp_path)
+    python = tmp_path / ".venv" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
+    python.chmod(0o755)
+    (tmp_path / ".venv" / "ready").touch()
+    return tmp_path
+
+
+def contents(folder):
+    return {name: (folder / name).read_bytes() for name in project_files()}
+
+
+def links(folder, *arguments):
+    """Call make links in a folder, and return the files as it leaves them."""
+    run = make(folder, "links", *arguments)
+    assert run.returncode == 0, run.stderr
+    return contents(folder)
+
+
+@with_history
+def test_links_lead_to_a_fork_and_back(fork):
+    here, there = REPOSITORY.removeprefix("https://github.com/"), "/".join(("4you", "2-vae.course"))
+    others = f"https://github.com/{here}-2 https://github.com/a/b\r\n"
+    with (fork / "README.md").open("a", encoding="utf-8", newline="") as readme:
+        readme.write(f"<https://github.com/{here}.git> {others}")
+    before = contents(fork)
+    assert links(fork) == before
+    changed = links(fork, f"REPOSITORY={there}")
+    assert links(fork) == links(fork, f"REPOSITORY={there}") == changed
+    folder, copy = (f"lab/tree/{name.split('/')[1]}/notebooks/" for name in (here, there))
+    assert f"git-pull?repo=https://github.com/{there}&" in changed["README.md"].decode()
+    assert copy in changed["README.md"].decode()
+    assert changed["README.md"].decode().endswith(f"<https://github.com/{there}.git> {others}")
+    for name in before:  # nothing but the name has changed, and it has in all places
+        assert not re.search(rf"(?<![\w-]){here}(?![\w-])".encode(), changed[name]), name
+        back = changed[name].replace(copy.encode(), folder.encode())
+        assert back.replace(there.encode(), here.encode()) == before[name], name
+    command = [sys.executable, "-m", "tests.notebook_linter", "notebooks/00_autoencoder.ipynb"]
+    lint = subprocess.run(command, cwd=fork, capture_output=True, text=True)
+    assert "a link to" not in lint.stdout + lint.stderr
+    assert links(fork, f"REPOSITORY={here}") == before
+
+
+@with_history
+def test_links_follow_the_name_in_the_project_file(fork):
+    project = fork / "pyproject.toml"
+    project.write_text(project.read_text("utf-8").replace(REPOSITORY, "https://github.com/me/mine"))
+    by_hand = links(fork)
+    assert links(fork, "REPOSITORY=me/mine") == by_hand
+    assert b"/gh/me/mine/" in by_hand["notebooks/00_autoencoder.ipynb"]
+
+
+@with_history
+def test_links_refuse_what_is_no_repository(fork):
+    before = contents(fork)
+    bad = (
+        "mine|me/|/mine|me/my/fork|me/..|me/mine.git|me/my fork|mé/mine|https://github.com/me/mine"
+    )
+    for name in bad.split("|"):
+        run = make(fork, "links", f"REPOSITORY={name}")
+        assert run.returncode != 0, name
+        assert f"REPOSITORY: expected OWNER/NAME, as in REPOSITORY=you/your-fork, got {name};" in (
+            run.stderr
+        )
+    assert contents(fork) == before
+    project = fork / "pyproject.toml"
+    project.write_text(
+        project.read_text("utf-8").replace(REPOSITORY, "https://example.org/me/mine")
+    )
+    assert "got https://example.org/me/mine;" in make(fork, "links").stderr
+    here = REPOSITORY.removeprefix("https://github.com/")
+    assert links(fork, f"REPOSITORY={here}") == before

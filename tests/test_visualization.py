@@ -1,6 +1,7 @@
 """z[0] grows to the right and z[1] upwards in everything that is drawn."""
 
 from helpers.visualization import (
+    LATENT_AXES,
     aggregate_posterior,
     interpolate,
     manifold,
@@ -11,6 +12,8 @@ from helpers.visualization import (
     plot_rows,
     traverse,
 )
+
+from itertools import combinations
 
 import keras
 import matplotlib.pyplot as plt
@@ -84,7 +87,7 @@ def test_plotted_manifold_keeps_the_orientation(ax):
     expected = [f"{z:.2f}" for z in stats.norm.ppf(np.linspace(0.05, 0.95, 5))]
     assert [label.get_text() for label in ax.get_xticklabels()] == expected
     assert [label.get_text() for label in ax.get_yticklabels()] == expected[::-1]
-    assert (ax.get_xlabel(), ax.get_ylabel()) == ("z[0]", "z[1]")
+    assert (ax.get_xlabel(), ax.get_ylabel()) == tuple(LATENT_AXES.values())
 
 
 @pytest.mark.parametrize("n", [1, 0, True, 3.0])
@@ -133,13 +136,26 @@ def test_aggregate_posterior_is_the_mixture_of_the_posteriors():
 def test_latent_points_are_drawn_where_they_lie(ax):
     z, labels = np.random.default_rng(0).normal(size=(200, 2)), np.arange(200) % 9
     plot_latent(ax, z, labels)
-    assert len(ax.collections) == 10
+    assert len(ax.collections) == 9  # no 9 in the data
     for digit, points in enumerate(ax.collections):
         np.testing.assert_allclose(np.reshape(points.get_offsets(), (-1, 2)), z[labels == digit])
-    assert [text.get_text() for text in ax.texts] == list("012345678")  # no 9 in the data
-    for digit, text in enumerate(ax.texts):
-        np.testing.assert_allclose(text.get_position(), np.median(z[labels == digit], axis=0))
-    assert (ax.get_xlabel(), ax.get_ylabel()) == ("z[0]", "z[1]")
+    assert [text.get_text() for text in ax.texts] == list("012345678")
+    assert (ax.get_xlabel(), ax.get_ylabel()) == tuple(LATENT_AXES.values())
+
+
+def test_names_of_digits_stand_in_their_middle_and_never_on_each_other(ax):
+    middles = np.array([[-4, 0], [4, 0], [0, 3], [0.01, 3], [0, 3.01]])
+    z = np.repeat(middles, 3, axis=0) + np.tile([[0, 0], [0.1, 0.2], [-0.1, -0.2]], (5, 1))
+    plot_latent(ax, z, np.repeat(range(5), 3))
+    at = np.array([text.get_position() for text in ax.texts])
+    np.testing.assert_allclose(at[:2], middles[:2], atol=0.02)  # far from all others
+    assert np.abs(at - middles).max() < 1
+    assert min(np.linalg.norm(at[i] - at[j]) for i, j in combinations(range(5), 2)) > 0.4
+
+
+def test_no_points_make_an_empty_map(ax):
+    plot_latent(ax, np.zeros((0, 2)), np.zeros(0, int))
+    assert not ax.texts
 
 
 @pytest.mark.parametrize("labels", [[1, 2], [[1], [2], [3]], [1, 2, 10], [1, 2, -1]])
