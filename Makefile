@@ -3,12 +3,21 @@
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .ONESHELL:
-.PHONY: help lab test test-notebooks test-browser test-binder lint execute handout book benchmark links lock clean chromium
+.PHONY: help lab test test-notebooks test-browser load-test test-binder lint execute handout book benchmark links lock clean chromium
 
 BIN := .venv/bin
+INSTALL := $(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python
 NOTEBOOKS := $(sort $(wildcard notebooks/*.ipynb))
 CHROMIUM ?= $(shell command -v chromium || command -v chromium-browser || command -v google-chrome)
 HANDOUT := handout$(if $(WITH),-$(WITH))
+# A module of the same name elsewhere on the path, or a kernel of the same name in the home
+# directory, must not come before the course's own. Where there is no home to write to,
+# settings go to a folder of this run.
+export PYTHONPATH := $(CURDIR)$(if $(PYTHONPATH),:$(PYTHONPATH))
+export JUPYTER_PREFER_ENV_PATH := 1
+ifneq ($(shell [ -w "$$HOME" ] && echo writable),writable)
+export HOME := $(shell mktemp -d)
+endif
 # JupyterLab refuses to start as root (in a container, say) unless told.
 ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 
@@ -16,17 +25,20 @@ help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-15s %s\n", $$1, $$2}' Makefile
 
 lab: .venv/ready  ## Set up on first use, then open the course in JupyterLab
-	@$(BIN)/jupyter lab $(ROOT) --ServerApp.root_dir="$(CURDIR)" --LabApp.default_url=/lab/tree/notebooks/00_autoencoder.ipynb
+	@$(BIN)/jupyter lab $(ROOT) --ServerApp.ip=localhost --ServerApp.root_dir="$(CURDIR)" --LabApp.default_url=/lab/tree/notebooks/00_autoencoder.ipynb
 
 test: lint  ## Set up on first use, then run every test, the notebooks included
-	@$(BIN)/pytest -n 2 --ignore=tests/test_binder.py --ignore=tests/test_browser.py
+	@$(BIN)/pytest -n 2 --dist worksteal --ignore=tests/test_binder.py --ignore=tests/test_browser.py
 
 test-notebooks: .venv/ready  ## Run every notebook with reduced epochs and compare stored outputs
-	@$(BIN)/pytest -n 2 tests/test_notebooks.py
+	@$(BIN)/pytest -n 2 --dist worksteal tests/test_notebooks.py
 
 test-browser: chromium book  ## Look at JupyterLab and the book in Chromium, as a person would
 	@mkdir -p build/screenshots
 	CHROMIUM="$(CHROMIUM)" $(BIN)/pytest -n 2 tests/test_browser.py
+
+load-test: .venv/ready  ## Let a class of STUDENTS (8) run NOTEBOOK (05_training) on one JupyterLab
+	@$(BIN)/python -m tests.classroom $(or $(STUDENTS),8) $(or $(NOTEBOOK),05_training)
 
 test-binder: chromium .venv/ready  ## Make the environment of Binder and follow a hub's link (fetches packages)
 	@CHROMIUM="$(CHROMIUM)" $(BIN)/pytest tests/test_binder.py
@@ -81,7 +93,9 @@ clean:  ## Remove the environment and everything generated
 chromium:
 	@[ -n "$(CHROMIUM)" ] || { echo "This needs Chromium, and none was found. On Debian and Ubuntu: apt install chromium. Or name it: make $(MAKECMDGOALS) CHROMIUM=/path/to/chromium" >&2; exit 1; }
 
-# The environment is exactly what requirements.lock names, hashes enforced. The
+# The environment is exactly what requirements.lock names, hashes enforced. With RESOLUTION
+# lowest-direct or highest it holds the oldest or newest dependencies that pyproject.toml
+# admits. Modules are compiled now, since those who share a folder cannot do it later. The
 # stamp is written last, so an interrupted set-up starts again from nothing.
 .venv/ready: requirements.lock
 	@found=""
@@ -102,6 +116,11 @@ chromium:
 	"$$python" -m venv --clear .venv
 	sed -n '/^uv==/,/# via/p' requirements.lock > .venv/uv.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r .venv/uv.txt
-	$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	if [ -n "$(RESOLUTION)" ]; then
+		$(INSTALL) --resolution "$(RESOLUTION)" --requirement pyproject.toml
+		$(INSTALL) --group dev
+	else
+		$(INSTALL) --no-deps --require-hashes --requirement requirements.lock
+	fi
+	$(INSTALL) --no-deps --no-build-isolation --editable .
 	touch .venv/ready

@@ -1,9 +1,9 @@
 """What the weight of the KL term does, notebook 07: a loss with knobs, and sweeps over settings."""
 
-from helpers.data import check_whole, load_mnist
+from helpers.data import check_clouds, check_numbers, check_whole, load_mnist
 from helpers.decoder import build_decoder
 from helpers.encoder import build_encoder
-from helpers.loss import check_beta, reconstruction_loss
+from helpers.loss import as_clouds, check_beta, reconstruction_loss
 from helpers.sampling import Sampling, add_sampling
 from helpers.training import VAE, compile_with_adam, progress_line
 
@@ -50,6 +50,7 @@ class Setting(NamedTuple):
 
 def kl_by_unit(z_mean: KerasTensor, z_log_var: KerasTensor) -> KerasTensor:
     """The KL divergence of `kl_divergence`, kept apart for each latent unit: (n, latent_dim)."""
+    z_mean, z_log_var = as_clouds(z_mean, z_log_var)
     return 0.5 * (ops.exp(z_log_var) + ops.square(z_mean) - 1 - z_log_var)
 
 
@@ -59,7 +60,8 @@ def active_units(z_mean: np.ndarray, threshold: float = 0.01) -> np.ndarray:
     A unit is active if its `z_mean` (n, latent_dim) varies over the images by more than
     `threshold` (Burda, Grosse and Salakhutdinov 2015, arXiv 1509.00519, section 5.2).
     """
-    return np.var(z_mean, axis=0) > threshold
+    z_mean = check_numbers(z_mean, "z_mean", "n", "latent_dim")
+    return np.var(z_mean, axis=0) > check_beta(threshold, "threshold")
 
 
 def aggregate_covariance(z_mean: np.ndarray, z_log_var: np.ndarray) -> np.ndarray:
@@ -67,6 +69,7 @@ def aggregate_covariance(z_mean: np.ndarray, z_log_var: np.ndarray) -> np.ndarra
 
     The covariance of the means plus, on the diagonal, the mean variance of the clouds.
     """
+    z_mean, z_log_var = check_clouds(z_mean, z_log_var)
     return np.cov(z_mean.T, bias=True) + np.diag(np.exp(z_log_var).mean(axis=0))
 
 
@@ -132,6 +135,7 @@ def draw_weights(vae: VAE, seed: int) -> VAE:
 
     Keras's own seed is global to the process: other threads, Dask's among them, draw from it.
     """
+    check_whole("seed", seed, 0)
     for k, variable in enumerate(vae.trainable_variables):
         if len(variable.shape) == 2:
             own_seed = int(np.random.default_rng([seed, k]).integers(2**31))

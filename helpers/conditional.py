@@ -1,30 +1,24 @@
 """A digit on demand, notebook 10: encoder and decoder are told the label."""
 
-from helpers.data import PIXELS, check_images, check_whole
+from helpers.data import PIXELS, as_array, check_images, check_labels, check_numbers, check_whole
+from helpers.decoder import decode
 from helpers.loss import kl_divergence, reconstruction_loss
 from helpers.sampling import Sampling
 from helpers.training import VAE, compile_with_adam
 
 import keras
 import numpy as np
+import tensorflow as tf
 from keras import KerasTensor, layers, ops
 
 DIGITS = 10
 Pair = tuple[KerasTensor, KerasTensor]
 
 
-def check_labels(y: np.ndarray, n: int, name: str = "y") -> np.ndarray:
-    """Return `y` as (n,) bytes if it holds n whole digits from 0 to 9, else raise ValueError."""
-    y = np.asarray(y)
-    if y.shape != (n,) or y.dtype == bool or not np.isin(y, range(DIGITS)).all():
-        raise ValueError(
-            f"{name}: expected {n} digits from 0 to 9, got {y.dtype} of shape {y.shape}"
-        )
-    return y.astype("uint8")
-
-
 def one_hot(y: np.ndarray) -> KerasTensor:
     """Labels (n,) as (n, 10) float32: 1 in the column of the digit, 0 elsewhere."""
+    if tf.executing_eagerly():
+        y = check_labels(y, as_array(y, "y").size)
     return ops.one_hot(y, DIGITS, dtype="float32")
 
 
@@ -37,7 +31,7 @@ def build_conditional_encoder(latent_dim: int = 2, seed: int | None = None) -> k
     Raises:
         ValueError: `latent_dim` is not a whole number of at least 1.
     """
-    check_whole("latent_dim", latent_dim, 1)
+    latent_dim = check_whole("latent_dim", latent_dim, 1)
     inputs = [keras.Input((PIXELS,), name="x"), keras.Input((DIGITS,), name="label")]
     hidden = layers.Dense(64, activation="relu")(layers.Concatenate()(inputs))
     heads = [layers.Dense(latent_dim, name=name)(hidden) for name in ("z_mean", "z_log_var")]
@@ -50,7 +44,7 @@ def build_conditional_decoder(latent_dim: int = 2) -> keras.Model:
     Raises:
         ValueError: `latent_dim` is not a whole number of at least 1.
     """
-    check_whole("latent_dim", latent_dim, 1)
+    latent_dim = check_whole("latent_dim", latent_dim, 1)
     inputs = [keras.Input((latent_dim,), name="z"), keras.Input((DIGITS,), name="label")]
     hidden = layers.Dense(64, activation="relu")(layers.Concatenate()(inputs))
     return keras.Model(inputs, layers.Dense(PIXELS, name="logits")(hidden), name="decoder")
@@ -104,13 +98,9 @@ def decode_digit(decoder: keras.Model, z: np.ndarray, y: int | np.ndarray) -> np
     """Decode points z (n, latent_dim) as the digit y, one for all or (n,): images (n, 784).
 
     Raises:
-        ValueError: `z` has another shape or NaN, or `y` are not digits from 0 to 9.
+        TypeError, ValueError: as `decode`, or `y` are not digits from 0 to 9.
     """
-    z = np.asarray(z, "float32")
-    width = decoder.inputs[0].shape[-1]
-    if z.ndim != 2 or z.shape[1] != width:
-        raise ValueError(f"z: expected shape (n, {width}), got {z.shape}")
-    if not np.isfinite(z).all():
-        raise ValueError("z: expected finite values, got NaN or infinity")
-    y = check_labels(np.broadcast_to(y, len(z)) if np.ndim(y) == 0 else y, len(z))
-    return ops.convert_to_numpy(ops.sigmoid(decoder([ops.convert_to_tensor(z), one_hot(y)])))
+    z = check_numbers(z, "z", "n", decoder.inputs[0].shape[-1])
+    y = as_array(y, "y")
+    y = check_labels(np.full(len(z), y) if y.ndim == 0 else y, len(z))
+    return decode(decoder, z, one_hot(y))

@@ -1,10 +1,10 @@
 """The decoder, notebook 03: from a point of the latent space to an image."""
 
-from helpers.data import PIXELS, check_whole
+from helpers.data import PIXELS, check_numbers, check_whole
 
 import keras
 import numpy as np
-from keras import layers, ops
+from keras import KerasTensor, layers, ops
 
 
 def build_decoder(latent_dim: int = 2) -> keras.Model:
@@ -17,7 +17,7 @@ def build_decoder(latent_dim: int = 2) -> keras.Model:
     Raises:
         ValueError: `latent_dim` is not a whole number of at least 1.
     """
-    check_whole("latent_dim", latent_dim, 1)
+    latent_dim = check_whole("latent_dim", latent_dim, 1)
     z = keras.Input((latent_dim,), name="z")
     hidden = layers.Dense(64, activation="relu", name="decoder_hidden")(z)
     return keras.Model(z, layers.Dense(PIXELS, name="logits")(hidden), name="decoder")
@@ -50,16 +50,14 @@ def compose(encoder: keras.Model, decoder: keras.Model) -> keras.Model:
     return keras.Model(x, reconstruction, name="vae")
 
 
-def decode(decoder: keras.Model, z: np.ndarray) -> np.ndarray:
+def decode(decoder: keras.Model, z: np.ndarray, *more: KerasTensor) -> np.ndarray:
     """Decode points z (n, latent_dim) in one call: images (n, 784) float32 in [0, 1].
 
+    `more` is what the decoder takes beside z: the label, in notebook 10.
+
     Raises:
-        ValueError: `z` has another shape, or values that are not finite.
+        TypeError, ValueError: `z` has another shape, or values that are not finite.
     """
-    z = np.asarray(z, "float32")
-    width = decoder.inputs[0].shape[-1]
-    if z.ndim != 2 or z.shape[1] != width:
-        raise ValueError(f"z: expected shape (n, {width}), got {z.shape}")
-    if not np.isfinite(z).all():
-        raise ValueError("z: expected finite values, got NaN or infinity")
-    return ops.convert_to_numpy(ops.sigmoid(decoder(z)))
+    z = check_numbers(z, "z", "n", decoder.inputs[0].shape[-1]).astype("float32")
+    logits = decoder([ops.convert_to_tensor(z), *more] if more else z)
+    return ops.convert_to_numpy(ops.sigmoid(logits))

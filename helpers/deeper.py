@@ -36,7 +36,7 @@ def build_deep_encoder(widths: tuple[int, ...], activation: str = "gelu") -> ker
     Raises:
         ValueError: no widths, or one below 1.
     """
-    check_widths(widths)
+    widths = check_widths(widths)
     hidden = x = keras.Input((PIXELS,), name="x")
     for width in widths:
         hidden = layers.Dense(width, activation=activation)(hidden)
@@ -50,19 +50,18 @@ def build_deep_decoder(widths: tuple[int, ...], activation: str = "gelu") -> ker
     Raises:
         ValueError: no widths, or one below 1.
     """
-    check_widths(widths)
+    widths = check_widths(widths)
     hidden = z = keras.Input((2,), name="z")
     for width in reversed(widths):
         hidden = layers.Dense(width, activation=activation)(hidden)
     return keras.Model(z, layers.Dense(PIXELS, name="logits")(hidden), name="decoder")
 
 
-def check_widths(widths: tuple[int, ...]) -> None:
-    """Raise ValueError unless `widths` are one or more whole numbers of at least 1."""
+def check_widths(widths: tuple[int, ...]) -> list[int]:
+    """Return `widths` if they are one or more whole numbers of at least 1, else ValueError."""
     if not isinstance(widths, (tuple, list)) or not widths:
         raise ValueError(f"widths: expected one whole number a hidden layer, got {widths!r}")
-    for width in widths:
-        check_whole("widths", width, 1)
+    return [check_whole("widths", width, 1) for width in widths]
 
 
 def rate_schedule(peak: float, steps: int, warm_up: float = 0.05) -> LearningRateSchedule:
@@ -72,10 +71,11 @@ def rate_schedule(peak: float, steps: int, warm_up: float = 0.05) -> LearningRat
         ValueError: a peak that is negative or not finite, steps below 1, or a share that is
             not from 0 to below 1.
     """
-    check_beta(peak, "peak")
-    if not 0 <= check_beta(warm_up, "warm_up") < 1:
+    peak = check_beta(peak, "peak")
+    if not (warm_up := check_beta(warm_up, "warm_up")) < 1:
         raise ValueError(f"warm_up: expected a share from 0 to below 1, got {warm_up!r}")
-    first = round(warm_up * check_whole("steps", steps, 1))
+    steps = check_whole("steps", steps, 1)
+    first = min(round(warm_up * steps), steps - 1)  # one is left for the way down
     return CosineDecay(0.0, steps - first, warmup_target=peak, warmup_steps=first)
 
 
@@ -86,9 +86,9 @@ def build_deep_vae(setting: DeepSetting) -> BetaVAE:
         ValueError: a value that its name cannot have.
     """
     check_whole("seed", setting.seed, 0)
-    check_whole("batch_size", setting.batch_size, 1)
-    check_beta(setting.learning_rate, "learning_rate")
-    steps_an_epoch = -(-check_whole("images", setting.images, 1) // setting.batch_size)
+    batch_size = check_whole("batch_size", setting.batch_size, 1)
+    rate = check_beta(setting.learning_rate, "learning_rate")
+    steps_an_epoch = -(-check_whole("images", setting.images, 1) // batch_size)
     steps = check_whole("epochs", setting.epochs, 1) * steps_an_epoch
     encoder = build_deep_encoder(setting.widths, setting.activation)
     encoder = add_sampling(encoder, Sampling(setting.seed, name="z"))
@@ -96,7 +96,6 @@ def build_deep_vae(setting: DeepSetting) -> BetaVAE:
     knobs = Setting(warm_up=steps // 2, beta_start=setting.beta_start)
     vae = BetaVAE(knobs, encoder, decoder)
     vae.chunks = BinaryChunks if setting.binary else Chunks
-    rate = setting.learning_rate
     rate = rate_schedule(rate, steps) if setting.schedule else rate
     return draw_weights(compile_with_adam(vae, rate), setting.seed)
 

@@ -16,7 +16,7 @@ def build_encoder(latent_dim: int = 2) -> keras.Model:
     Raises:
         ValueError: `latent_dim` is not a whole number of at least 1.
     """
-    check_whole("latent_dim", latent_dim, 1)
+    latent_dim = check_whole("latent_dim", latent_dim, 1)
     x = keras.Input((PIXELS,), name="x")
     hidden = layers.Dense(64, activation="relu", name="encoder_hidden")(x)
     z_mean = layers.Dense(latent_dim, name="z_mean")(hidden)

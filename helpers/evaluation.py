@@ -4,9 +4,18 @@ Everything is about binary images x (n, 784), pixels 0 or 1, for which p(x) is a
 """
 
 from helpers.beta import draw_weights
-from helpers.data import PIXELS, check_images, check_whole, load_mnist, scale
+from helpers.data import (
+    PIXELS,
+    check_clouds,
+    check_images,
+    check_numbers,
+    check_whole,
+    load_mnist,
+    scale,
+)
 from helpers.decoder import build_decoder
 from helpers.encoder import build_encoder
+from helpers.loss import as_tensor, check_beta
 from helpers.published import PublishedSampling
 from helpers.sampling import Sampling, add_sampling
 from helpers.training import VAE, Chunks, compile_with_adam
@@ -34,7 +43,9 @@ def binarise(x: np.ndarray, rng: np.random.Generator | int) -> np.ndarray:
         TypeError, ValueError: images that are none (see `check_images`).
     """
     x = check_images(x)
-    threshold = np.random.default_rng(rng).random(x.shape, "float32")
+    if not isinstance(rng, np.random.Generator):
+        rng = np.random.default_rng(check_whole("rng", rng, 0))
+    threshold = rng.random(x.shape, "float32")
     return np.where(threshold * (255 if x.dtype == np.uint8 else 1) < x, np.uint8(255), np.uint8(0))
 
 
@@ -101,8 +112,16 @@ def log_joint(decoder: keras.Model, x: np.ndarray, z: np.ndarray) -> np.ndarray:
     """log p(x_i, z_j) of each image with each code: x (n, 784), z (m, latent_dim) -> (n, m).
 
     Nats, float32; log p(x given z) + log p(z) with Bernoulli pixels and the prior N(0, I).
+
+    Raises:
+        TypeError, ValueError: grey levels, or codes that `decoder` does not take.
     """
-    logits = ops.convert_to_numpy(decoder(np.asarray(z, "float32")))
+    z = check_numbers(z, "z", "m", decoder.inputs[0].shape[-1])
+    return _log_joint(decoder, check_binary(x), z)
+
+
+def _log_joint(decoder: keras.Model, x: np.ndarray, z: np.ndarray) -> np.ndarray:
+    logits = ops.convert_to_numpy(decoder(z.astype("float32")))
     of_z = norm.logpdf(z).sum(axis=1) - np.logaddexp(0, logits).sum(axis=1)
     return x @ logits.T + of_z.astype("float32")
 
@@ -113,16 +132,19 @@ def plane_grid(half_width: float = 6.0, step: float = 0.05) -> np.ndarray:
     Raises:
         ValueError: unless 0 < step <= half_width.
     """
-    if not 0 < step <= half_width < np.inf:
-        raise ValueError(f"step: expected 0 < step <= half_width {half_width!r}, got {step!r}")
-    count = int(half_width / step + 1e-9)
+    half_width, step = check_beta(half_width, "half_width"), check_beta(step, "step", above=True)
+    if step > half_width:
+        raise ValueError(f"step: expected at most half_width, {half_width!r}, got {step!r}")
+    count = int(min(half_width / step + 1e-9, 1e9))
+    check_whole("half_width, step: their ratio", count, 1, 2_000)
     return step * np.arange(-count, count + 1)
 
 
 def log_joint_on_plane(decoder: keras.Model, x: np.ndarray, axis: np.ndarray) -> np.ndarray:
     """`log_joint` at the points [z[1], z[0]] of the grid axis x axis: (n, m, m)."""
+    axis = check_numbers(axis, "axis", "m")
     points = np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 2)
-    return log_joint(decoder, check_binary(x), points).reshape(-1, len(axis), len(axis))
+    return log_joint(decoder, x, points).reshape(-1, len(axis), len(axis))
 
 
 def exact_log_likelihood(
@@ -145,11 +167,11 @@ def exact_log_likelihood(
     points = np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 2)
     total = np.full(len(x), -np.inf)
     for part in np.array_split(points, -(-len(points) * max(len(x), PIXELS) // PIECE)):
-        joint = log_joint(decoder, x, part)
+        joint = _log_joint(decoder, x, part)
         highest = joint.max(axis=1)
         summed = np.exp(joint - highest[:, None]).sum(axis=1, dtype="float64")
         total = np.logaddexp(total, highest + np.log(summed))
-    return total + 2 * np.log(step)
+    return total + 2 * np.log(float(step))
 
 
 def log_weights(vae: VAE, x: np.ndarray, k: int, seed: int) -> np.ndarray:
@@ -160,15 +182,15 @@ def log_weights(vae: VAE, x: np.ndarray, k: int, seed: int) -> np.ndarray:
     Raises:
         ValueError: grey levels, or k below 1.
     """
-    x, rng = check_binary(x), np.random.default_rng(seed)
-    check_whole("k", k, 1)
+    x, rng = check_binary(x), np.random.default_rng(check_whole("seed", seed, 0))
+    k = check_whole("k", k, 1)
     z_mean, z_log_var = (ops.convert_to_numpy(part) for part in vae.encoder(x)[:2])
     weights = np.empty((len(x), k), "float32")
     for i in range(len(x)):
         epsilon = rng.standard_normal((k, z_mean.shape[1]), "float32")
         z = z_mean[i] + np.exp(z_log_var[i] / 2) * epsilon
         log_q = (norm.logpdf(epsilon) - z_log_var[i] / 2).sum(axis=1)
-        weights[i] = log_joint(vae.decoder, x[i : i + 1], z)[0] - log_q
+        weights[i] = _log_joint(vae.decoder, x[i : i + 1], z)[0] - log_q
     return weights
 
 
@@ -184,8 +206,9 @@ def importance_bound(log_weights: np.ndarray, k: int) -> tuple[np.ndarray, np.nd
     Raises:
         ValueError: fewer than k draws.
     """
+    log_weights = check_numbers(log_weights, "log_weights", "n", "draws")
     n, draws = log_weights.shape
-    check_whole("k", k, 1, draws)
+    k = check_whole("k", k, 1, draws)
     groups = log_weights[:, : draws // k * k].reshape(n, -1, k).astype("float64")
     values = logsumexp(groups, axis=2) - np.log(k)
     if values.shape[1] > 1:
@@ -196,17 +219,38 @@ def importance_bound(log_weights: np.ndarray, k: int) -> tuple[np.ndarray, np.nd
     return values.mean(axis=1), error
 
 
+def check_on_plane(
+    joint: np.ndarray, axis: np.ndarray, z_mean: np.ndarray, z_log_var: np.ndarray
+) -> None:
+    """Raise what `gaussian_elbo` raises."""
+    axis = check_numbers(axis, "axis", "m")
+    step = np.diff(axis).max(initial=0)
+    if np.diff(axis).min(initial=np.inf) < 0.99 * step or not step > 0:
+        raise ValueError("axis: expected numbers that grow in even steps")
+    means, log_vars = check_clouds(z_mean, z_log_var, 2)
+    check_numbers(joint, "joint", len(means), len(axis), len(axis))
+    widths = np.exp(log_vars / 2)
+    inside = axis[0] <= (means - 2 * widths).min() and (means + 2 * widths).max() <= axis[-1]
+    if not inside or widths.min() < 0.99 * step:
+        held = f"between {axis[0]} and {axis[-1]}, deviations of at least {step}"
+        raise ValueError(f"z_mean, z_log_var: expected clouds that the plane can hold, {held}")
+
+
 def gaussian_elbo(
     joint: np.ndarray, axis: np.ndarray, z_mean: KerasTensor, z_log_var: KerasTensor
 ) -> KerasTensor:
     """The ELBO (n,) with q = N(z_mean, exp(z_log_var)), (n, 2) each, by the sum over a plane.
 
-    `joint` (n, m, m) is log p(x, z) on the plane axis x axis. The step must not be wider
-    than the standard deviations of q.
+    `joint` (n, m, m) is log p(x, z) on the plane axis x axis.
+
+    Raises:
+        TypeError, ValueError: arrays of other shapes, or, outside of a compiled function, a q
+            that the grid cannot hold: narrower than its step, or reaching beyond it.
     """
-    axis, z_mean, z_log_var = (
-        ops.convert_to_tensor(value, "float32") for value in (axis, z_mean, z_log_var)
-    )
+    if tf.executing_eagerly():
+        check_on_plane(joint, axis, z_mean, z_log_var)
+    joint, axis = as_tensor(joint, "joint"), as_tensor(axis, "axis")
+    z_mean, z_log_var = as_tensor(z_mean, "z_mean"), as_tensor(z_log_var, "z_log_var")
     distance = (axis[:, None] - z_mean[:, None]) / ops.exp(z_log_var / 2)[:, None]
     density = ops.softmax(-0.5 * distance**2, axis=1)  # (n, m, 2), sums to 1 on the grid
     expected = ops.einsum("nij,ni,nj->n", joint, density[:, :, 1], density[:, :, 0])
@@ -223,12 +267,18 @@ def fit_gaussians(
     """Adjust each image's own z_mean and z_log_var (n, 2) to the highest `gaussian_elbo`.
 
     Gradient ascent from the values given; returns the adjusted pair.
+
+    Raises:
+        TypeError, ValueError: as `gaussian_elbo`, or `steps` below 1.
     """
-    pair = [keras.Variable(value) for value in (z_mean, z_log_var)]
-    joint, adam = ops.convert_to_tensor(joint), keras.optimizers.Adam(0.02)
+    check_on_plane(joint, axis, z_mean, z_log_var)
+    check_whole("steps", steps, 1)
+    pair = [keras.Variable(as_tensor(value, "z_mean")) for value in (z_mean, z_log_var)]
+    joint, axis = as_tensor(joint, "joint"), as_tensor(axis, "axis")
+    adam = keras.optimizers.Adam(0.02)
     adam.build(pair)
 
-    @tf.function
+    @tf.function(autograph=False)
     def ascend() -> None:
         with tf.GradientTape() as tape:
             loss = -ops.sum(gaussian_elbo(joint, axis, *pair))

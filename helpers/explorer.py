@@ -3,10 +3,10 @@
 Its page, `explorer.js`, gets the weights of the decoder and the codes of some test digits.
 """
 
-from helpers.data import check_images, scale
+from helpers.data import as_array, check_images, check_labels, check_numbers, scale
 from helpers.figures import DIGIT_COLOURS, figure_png, picture_metadata
 from helpers.training import VAE
-from helpers.visualization import check_plane, plot_latent, plot_manifold
+from helpers.visualization import plot_latent, plot_manifold
 
 from base64 import b64encode
 from collections.abc import Mapping
@@ -50,9 +50,8 @@ def explore(vae: VAE | Mapping[str, VAE], x_test: np.ndarray, y_test: np.ndarray
         if not isinstance(model, VAE):
             raise TypeError(f"vae: expected a VAE or names of several, got {model!r} for {name!r}")
         dense_layers(model.decoder)
-    x, y = check_images(x_test, "x_test"), np.asarray(y_test)
-    if y.shape != (len(x),) or not np.isin(y, range(10)).all():
-        raise ValueError(f"y_test: expected {len(x)} digits from 0 to 9, got shape {y.shape}")
+    x = check_images(x_test, "x_test")
+    y = check_labels(y_test, len(x), "y_test")
     return Explorer({str(name): model for name, model in models.items()}, x[:DIGITS], y[:DIGITS])
 
 
@@ -78,7 +77,9 @@ def dense_layers(decoder: keras.Model) -> list[keras.layers.Dense]:
 
 def floats(*arrays: np.ndarray) -> bytes:
     """The values of arrays, one after the other, as little-endian float32."""
-    return b"".join(np.asarray(array, "<f4").tobytes() for array in arrays)
+    arrays = [as_array(array, "arrays") for array in arrays]
+    arrays = [check_numbers(array, "arrays", *array.shape) for array in arrays]
+    return b"".join(array.astype("<f4").tobytes() for array in arrays)
 
 
 class Explorer(anywidget.AnyWidget):
@@ -111,7 +112,7 @@ class Explorer(anywidget.AnyWidget):
         with self.hold_sync():
             self.layers = [[*map(int, d.kernel.shape), d.activation.__name__] for d in layers]
             self.weights = floats(*(w for layer in layers for w in layer.get_weights()))
-            self.codes = floats(np.hstack([check_plane(z_mean, "z_mean"), z_log_var]))
+            self.codes = floats(np.hstack([check_numbers(z_mean, "z_mean", "n", 2), z_log_var]))
             self.loaded = self.chosen
 
     def _repr_mimebundle_(self, **kwargs: object) -> tuple[dict, dict]:
@@ -134,7 +135,7 @@ class Explorer(anywidget.AnyWidget):
 
 def sheet_of(x: np.ndarray) -> bytes:
     """A PNG that shows images x (n, 784) in rows of `COLUMNS`, ink white on black."""
-    x = x if x.dtype == np.uint8 else np.round(255 * x).astype("uint8")
+    x = np.round(255 * scale(x)).astype("uint8")
     rows = -(-len(x) // COLUMNS)
     sheet = np.zeros((rows * COLUMNS, 28, 28), "uint8")
     sheet[: len(x)] = x.reshape(-1, 28, 28)

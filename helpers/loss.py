@@ -1,15 +1,42 @@
 """The two terms of the loss, notebook 04. Everything is in nats an image."""
 
+from helpers.data import LIMIT, as_array, check_clouds, check_numbers
+
 from numbers import Real
 
+import tensorflow as tf
 from keras import KerasTensor, ops
 
 
-def check_beta(beta: float, name: str = "beta") -> float:
-    """Return `beta` as a float if it is a finite number of at least 0, else raise ValueError."""
-    if isinstance(beta, bool) or not isinstance(beta, Real) or not 0 <= beta < float("inf"):
-        raise ValueError(f"{name}: expected a finite number of at least 0, got {beta!r}")
-    return float(beta)
+def check_beta(beta: float, name: str = "beta", above: bool = False) -> float:
+    """Return `beta` as a float if it is a number from 0 to `LIMIT`, and `above` 0 if so asked.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    try:
+        value = float(beta) if isinstance(beta, Real) and not isinstance(beta, bool) else -1.0
+    except OverflowError:
+        value = float("inf")
+    if not 0 <= value <= LIMIT or (above and not value):
+        wanted = "a number above 0" if above else "a finite number of at least 0"
+        raise ValueError(f"{name}: expected {wanted} and at most {LIMIT:.0e}, got {beta!r}")
+    return value
+
+
+def as_tensor(value: KerasTensor, name: str) -> KerasTensor:
+    """Return `value` as a float32 tensor; a tensor keeps its gradient."""
+    value = value if tf.is_tensor(value) else as_array(value, name).astype("float32")
+    return ops.convert_to_tensor(value, "float32")
+
+
+def as_clouds(z_mean: KerasTensor, z_log_var: KerasTensor) -> tuple[KerasTensor, KerasTensor]:
+    """Return both as float32 tensors; outside of a compiled function `check_clouds` sees them."""
+    if tf.executing_eagerly():
+        check_clouds(z_mean, z_log_var)
+    z_mean, z_log_var = as_tensor(z_mean, "z_mean"), as_tensor(z_log_var, "z_log_var")
+    _check_same_shape(z_mean=z_mean, z_log_var=z_log_var)
+    return z_mean, z_log_var
 
 
 def _check_same_shape(**tensors: KerasTensor) -> None:
@@ -31,9 +58,17 @@ def reconstruction_loss(x: KerasTensor, logits: KerasTensor) -> KerasTensor:
     (Loaiza-Ganem and Cunningham 2019, arXiv 1907.06845).
 
     Raises:
-        ValueError: the two shapes differ.
+        TypeError, ValueError: the two shapes differ; outside of a compiled function also
+            bytes (see `scale`), pixels beyond [0, 1], or values that are not finite.
     """
-    x, logits = ops.convert_to_tensor(x, "float32"), ops.convert_to_tensor(logits, "float32")
+    if getattr(x, "dtype", None) == "uint8":
+        raise ValueError("x: expected floats in [0, 1] (see scale), got uint8")
+    if tf.executing_eagerly():  # a compiled function has no values yet
+        pixels = check_numbers(x, "x", "n", "width")
+        check_numbers(logits, "logits", "n", "width")
+        if not 0 <= pixels.min() <= pixels.max() <= 1:
+            raise ValueError(f"x: expected 0 to 1, got {pixels.min()} to {pixels.max()}")
+    x, logits = as_tensor(x, "x"), as_tensor(logits, "logits")
     _check_same_shape(x=x, logits=logits)
     return ops.sum(ops.softplus(logits) - x * logits, axis=-1)
 
@@ -45,9 +80,8 @@ def kl_divergence(z_mean: KerasTensor, z_log_var: KerasTensor) -> KerasTensor:
     give (n,) nats.
 
     Raises:
-        ValueError: the two shapes differ.
+        TypeError, ValueError: the two shapes differ; outside of a compiled function also
+            what `check_clouds` refuses.
     """
-    z_mean = ops.convert_to_tensor(z_mean, "float32")
-    z_log_var = ops.convert_to_tensor(z_log_var, "float32")
-    _check_same_shape(z_mean=z_mean, z_log_var=z_log_var)
+    z_mean, z_log_var = as_clouds(z_mean, z_log_var)
     return 0.5 * ops.sum(ops.exp(z_log_var) + ops.square(z_mean) - 1 - z_log_var, axis=-1)

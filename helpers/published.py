@@ -8,7 +8,7 @@ bound that it should have printed.
 from helpers.data import check_images, scale
 from helpers.decoder import build_decoder
 from helpers.encoder import build_encoder
-from helpers.loss import kl_divergence
+from helpers.loss import check_beta, kl_divergence
 from helpers.sampling import Sampling, add_sampling
 from helpers.training import VAE, compile_with_adam
 
@@ -32,14 +32,12 @@ class PublishedSampling(Sampling):
     def __init__(self, noise_std: float = 0.1, exponent: float = 1.0, **kwargs) -> None:
         """Create the layer; `seed` and `name` as for `Sampling`."""
         super().__init__(**kwargs)
-        for name, value in (("noise_std", noise_std), ("exponent", exponent)):
-            if not value > 0:
-                raise ValueError(f"{name}: expected a number above 0, got {value!r}")
-        self.noise_std, self.exponent = noise_std, exponent
+        self.noise_std = check_beta(noise_std, "noise_std", above=True)
+        self.exponent = check_beta(exponent, "exponent", above=True)
 
     def drawn_log_var(self, s: KerasTensor) -> KerasTensor:
         """The log of the variance that z really has, for the encoder's second output `s`."""
-        return 2 * log(self.noise_std) + 2 * self.exponent * s
+        return 2 * log(self.noise_std) + 2 * self.exponent * ops.cast(s, self.compute_dtype)
 
     def call(self, inputs: tuple[KerasTensor, KerasTensor]) -> KerasTensor:
         """Draw one z for each row of z_mean and s."""
@@ -80,9 +78,10 @@ def audit(vae: VAE, x: np.ndarray) -> dict[str, float]:
         raise ValueError(
             f"vae: expected a model with PublishedSampling, got {type(sampling).__name__}"
         )
+    x = check_images(x)
     loss = vae.evaluate(x)
     true = 0.0
-    for part in np.array_split(check_images(x), -(-len(x) // 2_000)):  # in small bites of memory
+    for part in np.array_split(x, -(-len(x) // 2_000)):  # in small bites of memory
         z_mean, s, _ = vae.encoder(scale(part))
         true += float(ops.sum(kl_divergence(z_mean, sampling.drawn_log_var(s)))) / len(x)
     return {

@@ -1,5 +1,7 @@
 """The sampling layer, notebook 02: a random draw that lets gradients through."""
 
+from helpers.data import check_whole
+
 import keras
 from keras import KerasTensor, ops
 
@@ -16,12 +18,15 @@ class Sampling(keras.layers.Layer):
     def __init__(self, seed: int | None = None, **kwargs) -> None:
         """Create the layer with a noise generator of its own."""
         super().__init__(**kwargs)
-        self.seed = seed
-        self.noise = keras.random.SeedGenerator(seed)
+        self.seed = seed if seed is None else check_whole("seed", seed, 0, 2**32 - 1)
+        self.noise = keras.random.SeedGenerator(self.seed)
 
     def call(self, inputs: tuple[KerasTensor, KerasTensor]) -> KerasTensor:
         """Draw one z for each row of z_mean and z_log_var."""
-        z_mean, z_log_var = inputs
+        z_mean, z_log_var = (ops.cast(value, self.compute_dtype) for value in inputs)
+        if z_mean.shape != z_log_var.shape:
+            shapes = f"{tuple(z_mean.shape)} and {tuple(z_log_var.shape)}"
+            raise ValueError(f"inputs: expected z_mean and z_log_var of one shape, got {shapes}")
         epsilon = keras.random.normal(ops.shape(z_mean), seed=self.noise)
         return z_mean + ops.exp(z_log_var / 2) * epsilon
 

@@ -8,6 +8,8 @@ from helpers.sampling import Sampling, add_sampling
 
 import random
 from collections.abc import Callable
+from pathlib import Path
+from zipfile import ZipFile
 
 import keras
 import numpy as np
@@ -36,6 +38,8 @@ class Chunks(keras.utils.PyDataset):
     ) -> None:
         """Cut `x` (n, 784) into chunks of equal length, of at most `CHUNK` images or one batch."""
         super().__init__()
+        batch_size = check_whole("batch_size", batch_size, 1)
+        seed = seed if seed is None else check_whole("seed", seed, 0)
         length = len(tree.flatten(x)[0])
         batches = -(-length // batch_size)
         self.count = -(-batches // max(1, CHUNK // batch_size))
@@ -88,14 +92,23 @@ def progress_line(start: str, what: str) -> Callable[..., None]:
 class Progress(keras.callbacks.Callback):
     """One line in the notebook that follows the epochs."""
 
+    done = 0
+    update = staticmethod(lambda *_: None)  # until training begins
+
     def on_train_begin(self, logs: dict | None = None) -> None:
         """Show the line."""
         self.update = progress_line("compiling ...", "epoch")
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         """Update the line."""
+        self.done = epoch + 1
         values = ", ".join(f"{name} {value:.2f}" for name, value in logs.items() if "loss" in name)
-        self.update(epoch + 1, self.params["epochs"], f": {values}")
+        self.update(self.done, self.params["epochs"], f": {values}")
+
+    def stop(self) -> None:
+        """Say in the line what an interruption leaves."""
+        note = ", then stopped. vae.history holds these; fit again goes on from these weights."
+        self.update(self.done, self.params["epochs"], note)
 
 
 @keras.saving.register_keras_serializable("vae_course")
@@ -106,7 +119,7 @@ class VAE(keras.Model):
     equation 10, one sample), with another beta that of a beta-VAE (Higgins et al. 2017).
     `fit` and `evaluate` take images (n, 784), bytes or floats in [0, 1], and report
     loss, reconstruction_loss and kl_divergence in nats an image. Calling the model maps
-    x (n, 784) floats to one reconstruction (n, 784).
+    such images to one reconstruction (n, 784) each.
 
     Raises:
         ValueError: `beta` is negative, or the encoder's z does not fit the decoder.
@@ -131,7 +144,7 @@ class VAE(keras.Model):
 
     def call(self, x: KerasTensor) -> KerasTensor:
         """One reconstruction (n, 784) for each image, from one sampled z."""
-        return ops.sigmoid(self.decoder(self.encoder(x)[2]))
+        return ops.sigmoid(self.decoder(self.encoder(self.prepare(x))[2]))
 
     def check(self, x: np.ndarray, name: str = "x") -> np.ndarray:
         """What `fit` and `evaluate` take, else an error; subclasses may take more."""
@@ -139,6 +152,8 @@ class VAE(keras.Model):
 
     def prepare(self, x: KerasTensor) -> KerasTensor:
         """A batch as `terms` takes it: bytes become floats in [0, 1], floats stay."""
+        if x.dtype != tf.uint8 and not x.dtype.is_floating:
+            raise TypeError(f"x: expected uint8 or float images, got dtype {x.dtype.name}")
         return ops.cast(x, "float32") / 255 if x.dtype == tf.uint8 else ops.cast(x, "float32")
 
     def terms(self, x: KerasTensor) -> Pair:
@@ -158,7 +173,8 @@ class VAE(keras.Model):
     def train_step(self, chunk: Pair) -> dict:
         """A step on every batch of a chunk, in one call, compiled by XLA as a whole."""
         # Made anew whenever Keras traces this step, so that `compile` always takes effect.
-        reconstruction, kl = tf.function(self.descend_chunk, jit_compile=True)(*chunk)
+        steps = tf.function(self.descend_chunk, jit_compile=True, autograph=False)
+        reconstruction, kl = steps(*chunk)
         count = ops.sum(chunk[1])
         return self._report(reconstruction / count, kl / count, count)
 
@@ -197,26 +213,33 @@ class VAE(keras.Model):
         """Keras's `fit` on images (n, 784); `validation_data` are images too.
 
         `seed` fixes the order of the images; None follows `keras.utils.set_random_seed`.
+        Interrupted, it leaves the epochs that are done in `history`, and the weights as they
+        are, from which the next `fit` goes on. To lose at most an epoch if the process dies,
+        add `keras.callbacks.BackupAndRestore(folder, double_checkpoint=True)`.
 
         Raises:
             TypeError, ValueError: images that are none (see `check_images`).
         """
-        check_whole("batch_size", batch_size, 1)
+        check_whole("epochs", epochs, 1)
         if validation_data is not None:
             validation_data = self.chunks(
                 self.check(validation_data, "validation_data"), batch_size
             )
-        callbacks = list(callbacks or [])
-        if get_ipython() is not None and "verbose" not in kwargs:
-            callbacks.append(Progress())
-        return super().fit(
-            self.chunks(self.check(x), batch_size, shuffle=True, seed=seed),
-            epochs=epochs,
-            validation_data=validation_data,
-            callbacks=callbacks,
-            shuffle=False,
-            **{"verbose": 0, **kwargs},
-        )
+        self.history = keras.callbacks.History()  # here even if the first epoch is interrupted
+        shown = [Progress()] if get_ipython() is not None and "verbose" not in kwargs else []
+        try:
+            return super().fit(
+                self.chunks(self.check(x), batch_size, shuffle=True, seed=seed),
+                epochs=epochs,
+                validation_data=validation_data,
+                callbacks=[*(callbacks or []), self.history, *shown],
+                shuffle=False,
+                **{"verbose": 0, **kwargs},
+            )
+        except KeyboardInterrupt:
+            for progress in shown:
+                progress.stop()
+            raise
 
     def evaluate(self, x: np.ndarray, batch_size: int = 32, **kwargs) -> dict | list:
         """Keras's `evaluate` on images (n, 784): a dict, in nats an image.
@@ -225,7 +248,6 @@ class VAE(keras.Model):
             TypeError, ValueError: images that are none (see `check_images`).
         """
         if not isinstance(x, Chunks):  # `fit` hands over its validation chunks
-            check_whole("batch_size", batch_size, 1)
             x = self.chunks(self.check(x), batch_size)
         return super().evaluate(x, **{"verbose": 0, "return_dict": True, **kwargs})
 
@@ -255,6 +277,29 @@ def build_vae(latent_dim: int = 2, beta: float = 1.0, seed: int | None = None) -
 
 def compile_with_adam(vae: VAE, learning_rate: float | LearningRateSchedule = 1e-3) -> VAE:
     """Return `vae`, compiled with Keras's Adam, whose state can be saved at once."""
+    if not isinstance(learning_rate, LearningRateSchedule):
+        learning_rate = check_beta(learning_rate, "learning_rate")
     vae.compile(optimizer=keras.optimizers.Adam(learning_rate))
     vae.optimizer.build(vae.trainable_variables)
     return vae
+
+
+def load_vae(path: str | Path) -> VAE:
+    """The model that `vae.save(path)` stored. Nothing in the file is run as code.
+
+    Raises:
+        FileNotFoundError, OSError: the file is missing, cut short, altered, or no VAE.
+    """
+    name, advice = Path(path).name, "restore it, or train again and store with vae.save"
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"path: {name} is missing; {advice}")
+    try:
+        with ZipFile(path) as archive:  # Keras reads on without a look at the checksums
+            damaged = archive.testzip()
+        model = None if damaged else keras.saving.load_model(path, safe_mode=True)
+    except Exception as error:  # what is not a model of Keras can raise anything
+        raise OSError(f"path: {name} is damaged, or not to be trusted; {advice}") from error
+    if not isinstance(model, VAE):
+        found = f"damaged in {damaged}" if damaged else f"a {type(model).__name__}, not a VAE"
+        raise OSError(f"path: {name} is {found}; {advice}")
+    return model

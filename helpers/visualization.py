@@ -5,9 +5,10 @@ a manifold can be laid over each other. All but the drawing of images needs two 
 dimensions.
 """
 
-from helpers.data import check_whole
+from helpers.data import check_clouds, check_images, check_labels, check_numbers, check_whole
 from helpers.decoder import decode
 from helpers.figures import DIGIT_COLOURS
+from helpers.loss import check_beta
 
 from collections.abc import Sequence
 
@@ -20,26 +21,15 @@ from scipy.stats import norm
 LATENT_AXES = {"xlabel": "z[0], first latent dimension", "ylabel": "z[1], second latent dimension"}
 
 
-def check_plane(z: np.ndarray, name: str) -> np.ndarray:
-    """Return `z` as an (n, 2) array of finite values, else raise ValueError."""
-    z = np.asarray(z)
-    if z.ndim != 2 or z.shape[1] != 2:
-        raise ValueError(f"{name}: expected shape (n, 2), got {z.shape}")
-    if not np.isfinite(z).all():
-        raise ValueError(f"{name}: expected finite values, got NaN or infinity")
-    return z
-
-
 def plot_latent(ax: plt.Axes, z: np.ndarray, labels: np.ndarray, size: float = 14) -> None:
     """Scatter points z (n, 2), each drawn as the digit that labels (n,) says it is.
 
     Raises:
         ValueError: `z` has another shape, or labels are not n digits from 0 to 9.
     """
-    z, labels = check_plane(z, "z"), np.asarray(labels)
-    if labels.shape != (len(z),) or not np.isin(labels, range(10)).all():
-        raise ValueError(f"labels: expected {len(z)} digits from 0 to 9, got shape {labels.shape}")
-    names = np.unique(labels).astype(int)
+    z = check_numbers(z, "z", "n", 2)
+    labels, size = check_labels(labels, len(z), "labels"), check_beta(size, "size")
+    names = np.unique(labels)
     centres = np.array([np.median(z[labels == name], axis=0) for name in names]).reshape(-1, 2)
     names_at = spread(centres, 0.08 * np.ptp(z, axis=0).max() if len(z) else 0.0)
     inches = ax.get_window_extent().width / ax.figure.dpi
@@ -54,6 +44,7 @@ def plot_latent(ax: plt.Axes, z: np.ndarray, labels: np.ndarray, size: float = 1
 
 def spread(points: np.ndarray, gap: float) -> np.ndarray:
     """The points (n, 2) with those closer than `gap` pushed apart, so that names can be read."""
+    points, gap = check_numbers(points, "points", "n", 2), check_beta(gap, "gap")
     points = points + 1e-3 * gap * np.arange(len(points))[:, None]  # no two in one place
     for _ in range(50):
         apart = points[:, None] - points
@@ -70,9 +61,8 @@ def plot_posteriors(
     Raises:
         ValueError: `z_mean` or `z_log_var` is not (n, 2), or the two differ in shape.
     """
-    z_mean, z_log_var = check_plane(z_mean, "z_mean"), check_plane(z_log_var, "z_log_var")
-    if z_mean.shape != z_log_var.shape:
-        raise ValueError(f"z_log_var: expected shape {z_mean.shape}, got {z_log_var.shape}")
+    z_mean, z_log_var = check_clouds(z_mean, z_log_var, 2)
+    deviations = check_beta(deviations, "deviations")
     width, height = 2 * deviations * np.exp(z_log_var / 2).T
     ellipses = EllipseCollection(
         width, height, np.zeros(len(width)), units="xy", offsets=z_mean,
@@ -92,10 +82,8 @@ def aggregate_posterior(z_mean: np.ndarray, z_log_var: np.ndarray, axis: np.ndar
     Raises:
         ValueError: `z_mean` or `z_log_var` is not (n, 2), or the two differ in shape.
     """
-    z_mean, z_log_var = check_plane(z_mean, "z_mean"), check_plane(z_log_var, "z_log_var")
-    if z_mean.shape != z_log_var.shape:
-        raise ValueError(f"z_log_var: expected shape {z_mean.shape}, got {z_log_var.shape}")
-    scale = np.exp(z_log_var / 2)
+    z_mean, z_log_var = check_clouds(z_mean, z_log_var, 2)
+    axis, scale = check_numbers(axis, "axis", "m"), np.exp(z_log_var / 2)
     first, second = (norm.pdf(axis[:, None], z_mean[:, k], scale[:, k]) for k in (0, 1))
     return second @ first.T / len(z_mean)
 
@@ -109,6 +97,7 @@ def manifold_grid(n: int = 30, low: float = 0.05, high: float = 0.95) -> np.ndar
         ValueError: `n` below 2, or quantiles that are not 0 < low < high < 1.
     """
     check_whole("n", n, 2)
+    low, high = check_beta(low, "low"), check_beta(high, "high")
     if not 0 < low < high < 1:
         raise ValueError(f"low, high: expected 0 < low < high < 1, got {low!r} and {high!r}")
     quantiles = norm.ppf(np.linspace(low, high, n))
@@ -123,6 +112,7 @@ def manifold(
     Raises:
         ValueError: as `manifold_grid`, or a decoder of other than two latent dimensions.
     """
+    n = check_whole("n", n, 2)
     images = decode(decoder, manifold_grid(n, low, high).reshape(-1, 2))
     return images.reshape(n, n, 28, 28).swapaxes(1, 2).reshape(28 * n, 28 * n)
 
@@ -133,6 +123,7 @@ def plot_manifold(ax: plt.Axes, decoder: keras.Model, n: int = 30) -> None:
     Raises:
         ValueError: as `manifold`.
     """
+    n = check_whole("n", n, 2)
     ax.imshow(manifold(decoder, n))
     at = np.linspace(0, n - 1, 5).round().astype(int)
     grid = manifold_grid(n)
@@ -142,20 +133,25 @@ def plot_manifold(ax: plt.Axes, decoder: keras.Model, n: int = 30) -> None:
 
 
 def plot_rows(rows: Sequence[np.ndarray], names: Sequence[str]) -> None:
-    """Draw rows of images, each (n, 784) in [0, 1], one row under another with its name.
+    """Draw rows of images, each (n, 784), one row under another with its name.
 
     Raises:
-        ValueError: not one name a row, or rows of different shapes.
+        TypeError, ValueError: images that are none (see `check_images`), not one name a row,
+            or rows of different shapes.
     """
-    rows = [np.asarray(row) for row in rows]
+    for name, value in (("rows", rows), ("names", names)):
+        if not np.iterable(value):
+            raise TypeError(f"{name}: expected one for each row, got {value!r}")
+    rows = [check_images(row, "rows") for row in rows]
     if not rows or len(rows) != len(names):
         raise ValueError(f"names: expected one name a row, got {len(names)} for {len(rows)} rows")
-    if any(row.shape != rows[0].shape or row.shape[1:] != (784,) for row in rows):
+    if any(row.shape != rows[0].shape for row in rows):
         raise ValueError(f"rows: expected one shape (n, 784), got {[row.shape for row in rows]}")
     n = len(rows[0])
     _, axes = plt.subplots(len(rows), 1, figsize=(min(10, n), 1.05 * len(rows) * min(10, n) / n))
     for ax, row, name in zip(np.atleast_1d(axes), rows, names, strict=True):
-        ax.imshow(row.reshape(n, 28, 28).swapaxes(0, 1).reshape(28, 28 * n), vmin=0, vmax=1)
+        most = 255 if row.dtype == np.uint8 else 1
+        ax.imshow(row.reshape(n, 28, 28).swapaxes(0, 1).reshape(28, 28 * n), vmin=0, vmax=most)
         ax.set(xticks=[], yticks=[])
         ax.set_ylabel(name, rotation=0, ha="right", va="center")
         ax.spines[:].set_visible(False)
@@ -167,23 +163,20 @@ def interpolate(start: np.ndarray, end: np.ndarray, steps: int = 10) -> np.ndarr
     Raises:
         ValueError: `start` and `end` are not vectors of one length, or `steps` below 2.
     """
-    start, end = np.asarray(start, "float32"), np.asarray(end, "float32")
-    if start.ndim != 1 or start.shape != end.shape:
-        raise ValueError(f"end: expected a vector like start, {start.shape}, got {end.shape}")
-    check_whole("steps", steps, 2)
-    return np.linspace(start, end, steps)
+    start = check_numbers(start, "start", "latent_dim").astype("float32")
+    end = check_numbers(end, "end", *start.shape).astype("float32")
+    return np.linspace(start, end, check_whole("steps", steps, 2))
 
 
 def traverse(z: np.ndarray, dimension: int, values: np.ndarray) -> np.ndarray:
     """Copies (len(values), latent_dim) of `z` whose one `dimension` runs through `values`.
 
     Raises:
-        ValueError: `z` is not a vector, or has no such dimension.
+        TypeError, ValueError: `z` or `values` is no vector of finite numbers, or no dimension.
     """
-    z = np.asarray(z, "float32")
-    if z.ndim != 1:
-        raise ValueError(f"z: expected a vector, got shape {z.shape}")
-    check_whole("dimension", dimension, 0, len(z) - 1)
+    z = check_numbers(z, "z", "latent_dim").astype("float32")
+    values = check_numbers(values, "values", "n")
+    dimension = check_whole("dimension", dimension, 0, len(z) - 1)
     points = np.tile(z, (len(values), 1))
     points[:, dimension] = values
     return points

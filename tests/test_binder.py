@@ -7,6 +7,7 @@ from tests.test_project import (
     environment,
     environment_python,
     installed,
+    make,
     with_history,
 )
 
@@ -150,3 +151,31 @@ def test_a_link_of_nbgitpuller_opens_the_notebook(course, lab, chromium):
         kernel = page.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]")
         expect(kernel).to_be_visible(timeout=60_000)
     assert (root / course.name / NOTEBOOK).read_bytes() == (ROOT / NOTEBOOK).read_bytes()
+
+
+@pytest.fixture
+def elsewhere(tmp_path):
+    """A copy of the course, not set up, in a folder with spaces and letters of its own."""
+    folder = tmp_path / "Kurs für Übung 3"
+    copy_project(folder)
+    return folder
+
+
+def test_sets_up_in_a_folder_with_spaces(elsewhere):
+    assert make(elsewhere, ".venv/ready").returncode == 0
+    for command in (["jupyter", "lab", "--version"], ["pytest", "--version"], ["ruff", "version"]):
+        run(elsewhere / ".venv" / "bin" / command[0], *command[1:], cwd=elsewhere)
+    where = run(elsewhere / ".venv/bin/python", "-c", "import helpers; print(helpers.__file__)")
+    assert where.strip() == str(elsewhere / "helpers" / "__init__.py")
+
+
+@pytest.mark.parametrize("package", ["uv", "traitlets"])
+def test_another_package_than_the_one_named_is_refused(elsewhere, package):
+    lock = elsewhere / "requirements.lock"
+    text = lock.read_text("utf-8")
+    [entry] = re.findall(rf"(?m)^{package}==(?:.+\n)+?    # via", text)
+    altered = re.sub(r"sha256:\w{8}", "sha256:00000000", entry)
+    lock.write_text(text.replace(entry, altered))
+    done = make(elsewhere, "lab")
+    assert done.returncode and re.search(r"(?i)hash", done.stderr), done.stderr
+    assert package in done.stderr and not (elsewhere / ".venv" / "ready").exists()

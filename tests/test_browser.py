@@ -6,17 +6,15 @@ the reduced parameters of the other tests. Screenshots are left in build/screens
 
 from helpers.decoder import decode as model_decode
 from helpers.explorer import explore
+from tests import classroom
 from tests.test_explorer import STATE, decoded, random_vae
 from tests.test_notebooks import NOTEBOOKS, REDUCED, ROOT, check_parameters
 from tests.test_project import REPOSITORY, copy_project
 
-import json
 import os
 import re
 import shutil
-import signal
 import subprocess
-import time
 from base64 import b64decode, b64encode
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -126,7 +124,7 @@ def use_explorer(page):
 @pytest.fixture(scope="module")
 def course(tmp_path_factory):
     """A copy of the course without outputs, with reduced parameters and this environment."""
-    folder = tmp_path_factory.mktemp("browser") / "course"
+    folder = tmp_path_factory.mktemp("browser") / "Kurs für Übung 3"
     copy_project(folder)
     for stem in EXPLORED:
         copied = folder / "notebooks" / f"{stem}.ipynb"
@@ -147,30 +145,14 @@ def course(tmp_path_factory):
 @pytest.fixture(scope="module")
 def lab(course, tmp_path_factory):
     """JupyterLab as `make lab` starts it, without a browser of its own: address and token."""
-    runtime = tmp_path_factory.mktemp("runtime")
-    variables = {k: v for k, v in os.environ.items() if not re.match("JUPYTER|MFLAGS|MAKE", k)}
-    variables |= {"JUPYTER_RUNTIME_DIR": str(runtime), "BROWSER": "true"}
-    variables["JUPYTER_DATA_DIR"] = str(runtime)  # where it keeps what is trusted
+    home = tmp_path_factory.mktemp("home")
     stored = [course / "notebooks" / f"{stem}_stored.ipynb" for stem in EXPLORED]
     trust = [ROOT / ".venv" / "bin" / "jupyter", "trust", *stored]
+    variables = {k: v for k, v in os.environ.items() if not k.startswith("JUPYTER")}
+    variables["HOME"] = str(home)  # where it keeps what is trusted
     subprocess.run(trust, env=variables, check=True, stdout=subprocess.DEVNULL)
-    log = runtime / "log"
-    with log.open("w") as output:
-        server = subprocess.Popen(
-            ["make", "lab"], cwd=course, env=variables, stdout=output, stderr=output,
-            start_new_session=True,
-        )  # fmt: skip
-    try:
-        deadline = time.monotonic() + 90
-        while not (opened := re.search(r"file://(\S+-open\.html)", log.read_text("utf-8"))):
-            assert server.poll() is None and time.monotonic() < deadline, log.read_text("utf-8")
-            time.sleep(0.2)
-        [told] = runtime.glob("jpserver-*.json")
-        assert opened
-        yield SimpleNamespace(**json.loads(told.read_text("utf-8")))
-    finally:
-        os.killpg(server.pid, signal.SIGTERM)
-        server.wait(60)
+    with classroom.lab(course, home) as server:
+        yield server
 
 
 def open_notebook(page, lab, stem):

@@ -333,7 +333,7 @@ def test_decode_digit_rejects_what_is_no_digit(y):
 
 @pytest.mark.parametrize("shape", [(2,), (2, 3), (2, 2, 1)])
 def test_decode_digit_rejects_other_points(shape):
-    with pytest.raises(ValueError, match=r"^z: expected shape \(n, 2\), got"):
+    with pytest.raises(ValueError, match=r"^z: expected shape \(n, 2\) with values, got"):
         decode_digit(build_conditional_decoder(), np.zeros(shape), 3)
 
 

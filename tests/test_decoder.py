@@ -65,8 +65,8 @@ def test_decode_gives_probabilities(decoder):
         (np.zeros(2), r"\(2,\)"),
         (np.zeros((4, 3)), r"\(4, 3\)"),
         (np.zeros((1, 2, 2)), r"\(1, 2, 2\)"),
-        (np.array([[0, np.nan]]), "NaN"),
-        (np.array([[0, -np.inf]]), "infinity"),
+        (np.array([[0, np.nan]]), "nan"),
+        (np.array([[0, -np.inf]]), "-inf"),
     ],
 )
 def test_decode_rejects_other_points(decoder, z, says):

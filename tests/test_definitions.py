@@ -159,7 +159,7 @@ def test_evaluation(spread, x):
     x = np.round(x[:8])
     rng = np.random.default_rng(1)
     z, log_w = rng.normal(size=(5, 2)), rng.normal(-150, 3, (8, 12))
-    z_mean, z_log_var = rng.normal(0, 0.5, (2, 8, 2)).astype("float32")
+    z_mean, z_log_var = rng.normal([[[0]], [[-1]]], 0.3, (2, 8, 2)).astype("float32")
     axis = helper.plane_grid(3, 0.25)
     on_plane = helper.log_joint_on_plane(spread.decoder, x, axis), axis.astype("float32")
     for name, arguments in (

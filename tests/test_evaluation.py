@@ -307,14 +307,14 @@ def test_what_the_plane_leaves_out_is_missing(trained, x):
 def test_in_pieces_it_is_the_same(trained, x, monkeypatch, n):
     images = np.resize(x, (n, 784))
     whole = exact_log_likelihood(trained.decoder, images, step=0.5)
-    sizes = []
+    sizes, one_piece = [], evaluation._log_joint
 
     def counted(decoder, x, z):
         sizes.append(len(z) * max(len(x), 784))
-        return log_joint(decoder, x, z)
+        return one_piece(decoder, x, z)
 
     monkeypatch.setattr(evaluation, "PIECE", 40_000)
-    monkeypatch.setattr(evaluation, "log_joint", counted)
+    monkeypatch.setattr(evaluation, "_log_joint", counted)
     pieces = exact_log_likelihood(trained.decoder, images, step=0.5)
     np.testing.assert_allclose(pieces, whole, atol=1e-4)
     assert len(sizes) >= 625 * max(n, 784) / 40_000
@@ -329,12 +329,13 @@ def test_in_pieces_it_is_the_same(trained, x, monkeypatch, n):
         ({"x": np.full((2, 784), np.nan)}, "x: expected pixels in"),
         ({"x": np.zeros((2, 100))}, "x: expected shape"),
         ({"decoder": 3}, "decoder: expected two latent dimensions, got 3"),
-        ({"step": 0}, "step: expected 0 < step"),
-        ({"step": -0.1}, "step: expected 0 < step"),
-        ({"step": 6.1}, "step: expected 0 < step <= half_width 6"),
-        ({"step": np.nan}, "step: expected 0 < step"),
-        ({"half_width": np.nan}, "step: expected 0 < step <= half_width nan"),
-        ({"half_width": np.inf}, "step: expected 0 < step <= half_width inf"),
+        ({"step": 0}, "step: expected a number above 0"),
+        ({"step": -0.1}, "step: expected a number above 0"),
+        ({"step": 6.1}, "step: expected at most half_width, 6"),
+        ({"step": np.nan}, "step: expected a number above 0"),
+        ({"step": 0.001}, "half_width, step: their ratio: expected .* from 1 to 2000, got 6000"),
+        ({"half_width": np.nan}, "half_width: expected a finite number"),
+        ({"half_width": np.inf}, "half_width: expected a finite number"),
     ],
 )
 def test_exact_rejects_what_it_cannot_integrate(arguments, message):

@@ -140,8 +140,10 @@ def test_the_mean_image_costs_what_total_collapse_costs(mnist):
     "shapes", [((4, 3), (4, 1)), ((4, 3), (1, 3)), ((3,), (3,)), ((2, 3, 4), (2, 3, 4))]
 )
 def test_shapes_that_would_broadcast_are_rejected(function, names, shapes):
-    with pytest.raises(ValueError, match=f"^{names}: expected two arrays of one shape"):
+    with pytest.raises(ValueError, match=r": expected shape|: expected two arrays of one shape"):
         function(*map(np.zeros, shapes))
+    with pytest.raises(ValueError, match=f"^{names}: expected two arrays of one shape"):
+        tf.function(function, autograph=False)(*(tf.zeros(shape) for shape in shapes))
 
 
 @pytest.mark.parametrize("beta", [0, 1, 0.5, np.float32(4)])

@@ -25,8 +25,8 @@ COURSE_ORDER = (
     "evaluation deeper conditional check"
 ).split()
 TARGETS = (
-    "help lab test test-notebooks test-browser test-binder lint execute handout book benchmark "
-    "links lock clean"
+    "help lab test test-notebooks test-browser load-test test-binder lint execute handout book "
+    "benchmark links lock clean"
 ).split()
 # In pieces, so that this file does not name what no file may name.
 REGISTRIES = [".".join(name) for name in (("pypi", "org"), ("npmjs", "com"), ("npmjs", "org"))] + [
@@ -265,9 +265,57 @@ def test_continuous_integration_calls_targets_that_exist():
         assert called(text) and set(called(text)) <= makefile_targets()
 
 
+WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
+def test_workflows_may_read_and_no_more(path):
+    text = path.read_text("utf-8")
+    workflow = yaml.safe_load(text)
+    assert workflow["permissions"] == {"contents": "read"}
+    wider = {
+        name: job["permissions"] for name, job in workflow["jobs"].items() if "permissions" in job
+    }
+    publishing = {
+        "deploy": {"pages": "write", "id-token": "write"}
+    }  # of the book, and it runs no code
+    assert wider == (publishing if path.stem == "book" else {})
+    assert "pull_request_target" not in text and "secrets." not in text
+    assert text.count("actions/checkout@") == text.count("persist-credentials: false") > 0
+    for action in values(workflow, "uses"):
+        assert re.fullmatch(r"actions/[a-z-]+@v\d+", action)
+
+
+def test_notebooks_bring_no_script_from_elsewhere():
+    """Nothing stored runs in a reader's page but the explorer, which is compared elsewhere."""
+    view, allowed = "application/vnd.jupyter.widget-view+json", set()
+    for path in (ROOT / "notebooks").glob("*.ipynb"):
+        nb = nbformat.read(path, as_version=4)
+        for cell in nb.cells:
+            assert not re.search(r"(?i)<(script|iframe|object|embed)|javascript:", cell.source)
+            for output in cell.get("outputs", []):
+                data = output.get("data", {})
+                allowed |= data.keys()
+                html = data.get("text/html", "")
+                assert not re.search(r"(?i)<(script|iframe|object|embed|link)|src=|\son\w+=", html)
+        [widgets] = nb.metadata.get("widgets", {"": {"state": {}}}).values()
+        for model in widgets["state"].values():
+            assert model["model_module"] in ("@jupyter-widgets/base", "anywidget")
+    assert allowed == {"text/plain", "text/html", "image/png", view}
+
+
 def project_files():
     """The files under version control, or about to be."""
-    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    command = [
+        "git",
+        "-c",
+        "safe.directory=*",
+        "ls-files",
+        "-z",
+        "--cached",
+        "--others",
+        "--exclude-standard",
+    ]
     names = subprocess.check_output(command, cwd=ROOT, text=True).split("\0")
     return [name for name in names if (ROOT / name).is_file()]
 

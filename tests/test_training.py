@@ -4,7 +4,19 @@ from helpers import training
 from helpers.decoder import build_decoder
 from helpers.encoder import build_encoder
 from helpers.sampling import add_sampling
-from helpers.training import VAE, Chunks, Progress, build_vae, compile_with_adam, progress_line
+from helpers.training import (
+    VAE,
+    Chunks,
+    Progress,
+    build_vae,
+    compile_with_adam,
+    load_vae,
+    progress_line,
+)
+
+import json
+import os
+import zipfile
 
 import keras
 import numpy as np
@@ -293,9 +305,77 @@ def test_a_seed_fixes_weights_and_history(x):
     assert not np.isclose(build_vae().get_weights()[0], results[0][1][0]).all()
 
 
+def test_a_model_cut_short_or_altered_is_refused(trained, tmp_path):
+    """Whatever byte is missing or another one, no model comes with other weights."""
+    path = tmp_path / "vae.keras"
+    trained.save(path)
+    whole, rng = path.read_bytes(), np.random.default_rng(0)
+    said = r"^path: vae\.keras is .*; restore it, or train again"
+    for length in (0, 10, len(whole) // 2, len(whole) - 1):
+        path.write_bytes(whole[:length])
+        with pytest.raises(OSError, match=said):
+            load_vae(path)
+    refused = 0
+    for at in rng.integers(len(whole), size=40):
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 1 << rng.integers(8)]) + whole[at + 1 :])
+        try:
+            loaded = load_vae(path)
+        except OSError as error:
+            refused += "path: vae.keras is " in str(error)
+            continue
+        for old, new in zip(trained.get_weights(), loaded.get_weights(), strict=True):
+            np.testing.assert_array_equal(old, new)
+    assert refused > 35
+    path.unlink()
+    with pytest.raises(FileNotFoundError, match=r"^path: vae\.keras is missing; restore it"):
+        load_vae(path)
+
+
+def replace_encoder(path, encoder):
+    """Put another configuration of the encoder into a stored model, checksums and all."""
+    with zipfile.ZipFile(path) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    config = json.loads(parts["config.json"])
+    config["config"]["encoder"] = encoder
+    parts["config.json"] = json.dumps(config).encode()
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, part in parts.items():
+            archive.writestr(name, part)
+
+
+@pytest.mark.parametrize("how", ["a Lambda layer", "a function of Python", "a layer of a stranger"])
+def test_loading_runs_no_code_of_the_file(tmp_path, how, monkeypatch):
+    monkeypatch.setenv("RAN", "")
+    path = tmp_path / "vae.keras"
+    if how == "a Lambda layer":
+        x = keras.Input((784,))
+        ran = keras.layers.Lambda(lambda x: os.environ.update(RAN="yes") or x)(x)
+        keras.Model(x, ran).save(path)
+        monkeypatch.setenv("RAN", "")
+    else:
+        build_vae(seed=1).save(path)
+        code = "__import__('os').environ.update(RAN='yes')"
+        stranger = {
+            "a function of Python": {"module": "builtins", "class_name": "eval", "config": code},
+            "a layer of a stranger": {"module": "stranger", "class_name": "Layer", "config": {}},
+        }[how]
+        (tmp_path / "stranger.py").write_text("import os\nos.environ['RAN'] = 'yes'\n")
+        monkeypatch.syspath_prepend(tmp_path)
+        replace_encoder(path, stranger)
+    with pytest.raises(OSError, match=r"^path: vae\.keras is damaged, or not to be trusted"):
+        load_vae(path)
+    assert not os.environ["RAN"]
+
+
+def test_another_model_is_no_vae(tmp_path):
+    build_decoder().save(tmp_path / "decoder.keras")
+    with pytest.raises(OSError, match=r"^path: decoder\.keras is a Functional, not a VAE"):
+        load_vae(tmp_path / "decoder.keras")
+
+
 def test_saved_and_loaded_in_safe_mode(trained, x, tmp_path):
     trained.save(tmp_path / "vae.keras")
-    loaded = keras.saving.load_model(tmp_path / "vae.keras", safe_mode=True)
+    loaded = load_vae(tmp_path / "vae.keras")
     grey = x.astype("float32") / 255
     z_mean = trained.encoder(grey)[0]
     np.testing.assert_array_equal(loaded.encoder(grey)[0], z_mean)

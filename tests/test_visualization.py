@@ -153,9 +153,9 @@ def test_names_of_digits_stand_in_their_middle_and_never_on_each_other(ax):
     assert min(np.linalg.norm(at[i] - at[j]) for i, j in combinations(range(5), 2)) > 0.4
 
 
-def test_no_points_make_an_empty_map(ax):
-    plot_latent(ax, np.zeros((0, 2)), np.zeros(0, int))
-    assert not ax.texts
+def test_no_points_are_refused(ax):
+    with pytest.raises(ValueError, match=r"^z: expected shape \(n, 2\) with values"):
+        plot_latent(ax, np.zeros((0, 2)), np.zeros(0, int))
 
 
 @pytest.mark.parametrize("labels", [[1, 2], [[1], [2], [3]], [1, 2, 10], [1, 2, -1]])
@@ -213,8 +213,8 @@ def test_bad_rows_are_rejected():
     for rows, names in (([row], []), ([], []), ([row, row], ["one"])):
         with pytest.raises(ValueError, match=r"^names: expected one name a row"):
             plot_rows(rows, names)
-    for other in (np.zeros((2, 784)), np.zeros((3, 28, 28))):
-        with pytest.raises(ValueError, match=r"^rows: expected one shape \(n, 784\)"):
+    for other in (np.zeros((2, 784)), np.zeros((3, 28, 28)), row + 2):
+        with pytest.raises(ValueError, match=r"^rows: expected (one )?(shape \(n, 784\)|pixels)"):
             plot_rows([row, other], ["one", "two"])
 
 
@@ -227,7 +227,7 @@ def test_interpolation_is_a_straight_line_with_its_ends():
 
 def test_bad_ends_and_steps_are_rejected():
     for start, end in (([0, 0], [1]), ([[0]], [[1]]), (0, 1)):
-        with pytest.raises(ValueError, match=r"^end: expected a vector like start"):
+        with pytest.raises(ValueError, match=r"^(start|end): expected shape"):
             interpolate(start, end)
     for steps in (1, 0, True, 3.0):
         with pytest.raises(ValueError, match=r"^steps: expected a whole number of at least 2"):
@@ -242,7 +242,7 @@ def test_traversal_moves_one_dimension():
 
 
 def test_bad_traversals_are_rejected():
-    with pytest.raises(ValueError, match=r"^z: expected a vector"):
+    with pytest.raises(ValueError, match=r"^z: expected shape \(latent_dim\)"):
         traverse([[0, 1]], 0, [1])
     for dimension in (-1, 2, 0.5, "0"):
         with pytest.raises(ValueError, match=r"^dimension: expected a whole number from 0 to 1"):
