@@ -83,7 +83,8 @@ def aggregate_posterior(z_mean: np.ndarray, z_log_var: np.ndarray, axis: np.ndar
         ValueError: `z_mean` or `z_log_var` is not (n, 2), or the two differ in shape.
     """
     z_mean, z_log_var = check_clouds(z_mean, z_log_var, 2)
-    axis, scale = check_numbers(axis, "axis", "m"), np.exp(z_log_var / 2)
+    axis = check_numbers(axis, "axis", "m")
+    scale = np.maximum(np.exp(z_log_var / 2), 1e-150)  # never 0, to divide by it
     first, second = (norm.pdf(axis[:, None], z_mean[:, k], scale[:, k]) for k in (0, 1))
     return second @ first.T / len(z_mean)
 

@@ -27,12 +27,10 @@ REDUCED = {
     "05_training": {"epochs": 1, "seeds": [1]},
     "06_visualization": {"epochs": 1},
     "07_beta": {"epochs": 1, "seeds": [1], "betas": [0, 1, 32]},
-    "08_evaluation": {
-        "epochs": 1, "seeds": [1], "images": 10_000, "draws": 200, "test_images": 200
-    },
+    "08_evaluation": {"epochs": 1, "seeds": [1], "draws": 200, "test_images": 200},
     "09_deeper": {
-        "epochs": 1, "final_epochs": 1, "images": 5_000, "final_images": 5_000,
-        "grid_steps": [0.1, 0.1, 0.05], "test_images": 200,
+        "epochs": 1, "final_epochs": 1, "images": 5_000,
+        "grid_steps": [0.05, 0.05, 0.025], "test_images": 200,
     },
     "10_conditional": {"epochs": 1},
 }  # fmt: skip
