@@ -175,6 +175,7 @@ def photograph(page, name):
     """Screenshots of the whole notebook in JupyterLab, at both widths."""
     outer = page.locator(".jp-WindowedPanel-outer")
     for size in (TELEPHONE, SCREEN):
+        page.keyboard.press("Control+b")  # no list of files beside it on a telephone
         page.set_viewport_size(size)
         height = outer.evaluate("panel => panel.scrollHeight")
         page.set_viewport_size({**size, "height": min(16_000, height + 200)})

@@ -1,8 +1,9 @@
 """Every notebook runs from a clean kernel and still prints what its stored outputs say.
 
 Papermill runs the student's copy of each one with the smaller parameters below. nbval then
-replays the teacher's copy with the same parameters and compares the cells tagged
-nbval-check-output, whose output does not depend on the length of a training run.
+replays the teacher's copy with the same parameters, as a machine of Binder's size runs it,
+and compares the cells tagged nbval-check-output, whose output does not depend on the length
+of a training run.
 """
 
 from tests.run_notebook import main as run_notebook
@@ -10,6 +11,7 @@ from tests.run_notebook import merge_streams
 from tests.test_project import make
 
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -78,7 +80,14 @@ def replay(notebook):
     options = ["-p", "no:cacheprovider", "-c", os.devnull, f"--rootdir={notebook.parent}"]
     nbval = ["--nbval-lax", "--nbval-current-env", "--nbval-cell-timeout=600"]
     command = [sys.executable, "-m", "pytest", *options, *nbval, str(notebook)]
-    return subprocess.run(command, env=environment, capture_output=True, text=True)
+    return subprocess.run(
+        command, env=environment, capture_output=True, text=True, preexec_fn=as_on_binder
+    )
+
+
+def as_on_binder():
+    """Tell a process that it has 2 GB; sweeps then train in the kernel, one after the other."""
+    resource.setrlimit(resource.RLIMIT_RSS, (2 * 10**9, 2 * 10**9))
 
 
 def printed(nb, name="stdout"):
