@@ -87,7 +87,7 @@ def picture(app: Sphinx, png: str | list[str], alt: str, width: int) -> str:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(webp)
     source = f'src="_images/{path.name}" width="{width}" height="{height}" loading="lazy"'
-    shape = "picture wide" if width > 1.5 * height else "picture"
+    shape = "picture wide" if width > 1.45 * height else "picture"
     return f'<img class="{shape}" alt="{escape(alt)}" {source}>'
 
 

@@ -141,7 +141,8 @@ def show_vae(topic: str) -> None:
         ax.add_patch(FancyBboxPatch((left, bottom), width, height, zorder=2, **style))
         weight = "bold" if name in marked else "normal"
         centre = left + width / 2, bottom + height / 2
-        ax.text(*centre, text, color=ink, weight=weight, ha="center", va="center", fontsize=9.5)
+        size = 8.7 if name == "sampling" and name in marked else 9.5  # bold, it would not fit
+        ax.text(*centre, text, color=ink, weight=weight, ha="center", va="center", fontsize=size)
 
     def arrow(*points: tuple[float, float], to: str = "", dashed: bool = False) -> None:
         """A line through the points that ends in an arrow's head."""

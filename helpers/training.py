@@ -9,7 +9,6 @@ from helpers.sampling import Sampling, add_sampling
 import random
 from collections.abc import Callable
 from pathlib import Path
-from zipfile import ZipFile
 
 import keras
 import numpy as np
@@ -225,14 +224,13 @@ class VAE(keras.Model):
             validation_data = self.chunks(
                 self.check(validation_data, "validation_data"), batch_size
             )
-        self.history = keras.callbacks.History()  # here even if the first epoch is interrupted
         shown = [Progress()] if get_ipython() is not None and "verbose" not in kwargs else []
         try:
             return super().fit(
                 self.chunks(self.check(x), batch_size, shuffle=True, seed=seed),
                 epochs=epochs,
                 validation_data=validation_data,
-                callbacks=[*(callbacks or []), self.history, *shown],
+                callbacks=[*(callbacks or []), *shown],
                 shuffle=False,
                 **{"verbose": 0, **kwargs},
             )
@@ -294,12 +292,9 @@ def load_vae(path: str | Path) -> VAE:
     if not Path(path).is_file():
         raise FileNotFoundError(f"path: {name} is missing; {advice}")
     try:
-        with ZipFile(path) as archive:  # Keras reads on without a look at the checksums
-            damaged = archive.testzip()
-        model = None if damaged else keras.saving.load_model(path, safe_mode=True)
+        model = keras.saving.load_model(path, safe_mode=True)
     except Exception as error:  # what is not a model of Keras can raise anything
         raise OSError(f"path: {name} is damaged, or not to be trusted; {advice}") from error
     if not isinstance(model, VAE):
-        found = f"damaged in {damaged}" if damaged else f"a {type(model).__name__}, not a VAE"
-        raise OSError(f"path: {name} is {found}; {advice}")
+        raise OSError(f"path: {name} is a {type(model).__name__}, not a VAE; {advice}")
     return model

@@ -156,3 +156,9 @@ def test_good_betas(beta):
 def test_bad_betas_are_rejected(beta):
     with pytest.raises(ValueError, match=r"^beta: expected a finite number of at least 0"):
         check_beta(beta)
+
+
+@pytest.mark.parametrize("s", [80.5, 1e15])
+def test_a_variance_beyond_float32_is_refused(s):
+    with pytest.raises(ValueError, match=r"^z_log_var: expected values up to 80, .* got "):
+        kl_divergence(np.zeros((2, 3)), np.full((2, 3), s))
