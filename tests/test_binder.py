@@ -165,7 +165,9 @@ def test_sets_up_in_a_folder_with_spaces(elsewhere):
     assert make(elsewhere, ".venv/ready").returncode == 0
     for command in (["jupyter", "lab", "--version"], ["pytest", "--version"], ["ruff", "version"]):
         run(elsewhere / ".venv" / "bin" / command[0], *command[1:], cwd=elsewhere)
-    where = run(elsewhere / ".venv/bin/python", "-c", "import helpers; print(helpers.__file__)")
+    where = run(
+        elsewhere / ".venv/bin/python", "-I", "-c", "import helpers; print(helpers.__file__)"
+    )
     assert where.strip() == str(elsewhere / "helpers" / "__init__.py")
 
 
