@@ -168,17 +168,17 @@ def sources(notebook: str) -> list[str]:
 
 def study(lab: Lab, notebook: str) -> dict:
     """Run all of a notebook in a kernel of its own: what it printed, needed, or failed with."""
-    start, kernel = time.perf_counter(), Kernel(lab, notebook)
-    result = {"error": None, "printed": ""}
+    start, result = time.perf_counter(), {"error": None, "printed": "", "stderr": ""}
     try:
+        kernel = Kernel(lab, notebook)
         for code in sources(notebook):
             result["printed"] += kernel.run(code)
         result["memory"], result["work"] = map(float, kernel.run(USED).split())
+        result["stderr"] = kernel.stderr
+        kernel.close()
     except Exception as error:  # a failure of one is a finding, not the end
         result["error"] = f"{type(error).__name__}: {error}"
-    result |= {"seconds": time.perf_counter() - start, "stderr": kernel.stderr}
-    kernel.close()
-    return result
+    return result | {"seconds": time.perf_counter() - start}
 
 
 @contextmanager
@@ -201,15 +201,23 @@ def least_free_memory() -> Iterator[list[float]]:
 
 def main(arguments: list[str]) -> int:
     """Let STUDENTS run NOTEBOOK, report, and return 1 if one of them failed."""
-    students, notebook = int(arguments[0]), arguments[1]
+    students, notebook = arguments
+    if not students.isdecimal() or int(students) < 1:
+        print(f"STUDENTS: expected a whole number of at least 1, got {students}", file=sys.stderr)
+        return 2
+    if not (ROOT / "notebooks" / f"{notebook}.ipynb").is_file():
+        print(f"NOTEBOOK: expected a name like 05_training, got {notebook}", file=sys.stderr)
+        return 2
+    students = int(students)
     with TemporaryDirectory() as home, lab(ROOT, Path(home)) as server:
         alone = study(server, notebook)
         with least_free_memory() as free, ThreadPoolExecutor(students) as threads:
             results = list(threads.map(lambda _: study(server, notebook), range(students)))
-    failed = [each["error"] for each in [alone, *results] if each["error"]]
-    print(f"{notebook}: {students} at once on {os.cpu_count()} cores, {students} kernels")
+    failed = [each["error"] for each in results if each["error"]]
+    print(f"{notebook}: {students} at once on {os.cpu_count()} cores")
     print(f"  finished {students - len(failed)}, failed {len(failed)}", *failed, sep="\n  ")
-    if failed:
+    if failed or alone["error"]:
+        print(f"  alone: {alone['error'] or 'finished'}")
         return 1
     memory, work = max(r["memory"] for r in results), mean(r["work"] for r in results)
     slowest, together = max(r["seconds"] for r in results), free[0] - free[1]

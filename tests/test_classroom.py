@@ -33,14 +33,9 @@ results = {}
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory):
-    return tmp_path_factory.mktemp("home")
-
-
-@pytest.fixture(scope="module")
-def server(home):
+def server(tmp_path_factory):
     """JupyterLab on the course, as the README starts it."""
-    with lab(ROOT, home) as server:
+    with lab(ROOT, tmp_path_factory.mktemp("home")) as server:
         yield server
 
 
@@ -87,8 +82,9 @@ print(*history.epoch, "then", history.history["loss"][0])
         if "epoch 3 of" in message["content"].get("data", {}).get("text/plain", ""):
             psutil.Process(int(pid)).kill()
             break
-    path = f"kernels/{kernel.id}"
+    path, deadline = f"kernels/{kernel.id}", time.monotonic() + 120
     while kernel.lab.ask("GET", path).json()["execution_state"] in ("busy", "dead", "restarting"):
+        assert time.monotonic() < deadline
         time.sleep(0.2)
     [another] = kernel.run(START + "import os\nprint(os.getpid())").split()
     epochs, loss = kernel.run(train).split("then")
@@ -109,20 +105,20 @@ def test_an_interrupted_sweep_leaves_its_results_and_no_process(kernel):
     assert kernel.run(f"print({sweep} == {{k: k * k for k in range(8)}})") == "True\n"
 
 
-def test_a_few_students_at_once_with_nothing_prepared(server):
+def test_a_few_students_at_once_with_nothing_prepared(tmp_path):
     """Two kernels that find no cache of Matplotlib or IPython write it at the same time."""
-    with ThreadPoolExecutor(2) as threads:
+    with lab(ROOT, tmp_path) as server, ThreadPoolExecutor(2) as threads:
         results = list(threads.map(lambda _: study(server, "01_encoder"), range(2)))
     assert [result["error"] for result in results] == [None, None]
 
 
-def test_nobody_else_gets_in(home):
+def test_nobody_else_gets_in(tmp_path):
     """Even where the user's settings open every server to the network."""
-    settings = home / ".jupyter"
-    settings.mkdir(exist_ok=True)
+    settings = tmp_path / ".jupyter"
+    settings.mkdir()
     opened = "c.ServerApp.ip = '0.0.0.0'\nc.ServerApp.allow_remote_access = True\n"
     (settings / "jupyter_server_config.py").write_text(opened)
-    with lab(ROOT, home) as server:
+    with lab(ROOT, tmp_path) as server:
         everyone = [server.process.pid, *psutil.Process(server.process.pid).children(True)]
         pids = {p if isinstance(p, int) else p.pid for p in everyone}
         heard = {c.laddr.ip for c in psutil.net_connections("inet")
