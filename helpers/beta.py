@@ -1,9 +1,9 @@
 """What the weight of the KL term does, notebook 07: a loss with knobs, and sweeps over settings."""
 
-from helpers.data import check_clouds, check_numbers, check_whole, load_mnist
+from helpers.data import check_clouds, check_numbers, check_real, check_whole, load_mnist
 from helpers.decoder import build_decoder
 from helpers.encoder import build_encoder
-from helpers.loss import as_clouds, check_beta, reconstruction_loss
+from helpers.loss import as_clouds, reconstruction_loss
 from helpers.sampling import Sampling, add_sampling
 from helpers.training import VAE, compile_with_adam, progress_line
 
@@ -49,7 +49,11 @@ class Setting(NamedTuple):
 
 
 def kl_by_unit(z_mean: KerasTensor, z_log_var: KerasTensor) -> KerasTensor:
-    """The KL divergence of `kl_divergence`, kept apart for each latent unit: (n, latent_dim)."""
+    """The KL divergence of `kl_divergence`, kept apart for each latent unit: (n, latent_dim).
+
+    Raises:
+        TypeError, ValueError: as `kl_divergence`.
+    """
     z_mean, z_log_var = as_clouds(z_mean, z_log_var)
     return 0.5 * (ops.exp(z_log_var) + ops.square(z_mean) - 1 - z_log_var)
 
@@ -59,15 +63,21 @@ def active_units(z_mean: np.ndarray, threshold: float = 0.01) -> np.ndarray:
 
     A unit is active if its `z_mean` (n, latent_dim) varies over the images by more than
     `threshold` (Burda, Grosse and Salakhutdinov 2015, arXiv 1509.00519, section 5.2).
+
+    Raises:
+        TypeError, ValueError: as `check_numbers` and `check_real`.
     """
     z_mean = check_numbers(z_mean, "z_mean", "n", "latent_dim")
-    return np.var(z_mean, axis=0) > check_beta(threshold, "threshold")
+    return np.var(z_mean, axis=0) > check_real(threshold, "threshold")
 
 
 def aggregate_covariance(z_mean: np.ndarray, z_log_var: np.ndarray) -> np.ndarray:
     """Covariance (latent_dim, latent_dim) of the aggregate posterior of two (n, latent_dim) arrays.
 
     The covariance of the means plus, on the diagonal, the mean variance of the clouds.
+
+    Raises:
+        TypeError, ValueError: as `check_clouds`.
     """
     z_mean, z_log_var = check_clouds(z_mean, z_log_var)
     return np.cov(z_mean.T, bias=True) + np.diag(np.exp(z_log_var).mean(axis=0))
@@ -109,7 +119,7 @@ class BetaVAE(VAE):
             encoder = add_sampling(build_encoder(setting.latent_dim), sampling)
         super().__init__(encoder, decoder or build_decoder(setting.latent_dim), setting.beta)
         names = ("beta", "reconstruction_weight", "warm_up", "beta_start", "free_nats")
-        knobs = [check_beta(getattr(setting, name), name) for name in names]
+        knobs = [check_real(getattr(setting, name), name) for name in names]
         self.knobs = tf.Variable(knobs, trainable=False, dtype="float32")
 
     def descend(self, x: KerasTensor, weight: KerasTensor) -> tuple[KerasTensor, KerasTensor]:

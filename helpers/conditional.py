@@ -16,7 +16,11 @@ Pair = tuple[KerasTensor, KerasTensor]
 
 
 def one_hot(y: np.ndarray) -> KerasTensor:
-    """Labels (n,) as (n, 10) float32: 1 in the column of the digit, 0 elsewhere."""
+    """Labels (n,) as (n, 10) float32: 1 in the column of the digit, 0 elsewhere.
+
+    Raises:
+        ValueError: `y` are no digits from 0 to 9; not in a compiled function.
+    """
     if tf.executing_eagerly():
         y = check_labels(y, as_array(y, "y").size)
     return ops.one_hot(y, DIGITS, dtype="float32")

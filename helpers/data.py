@@ -6,6 +6,7 @@ grey levels in [0, 1].
 """
 
 import hashlib
+from numbers import Real
 from pathlib import Path
 from typing import NamedTuple
 
@@ -36,6 +37,22 @@ def check_whole(name: str, value: int, low: int, high: int | None = None) -> int
         limits = f"of at least {low}" if high is None else f"from {low} to {high}"
         raise ValueError(f"{name}: expected a whole number {limits}, got {value!r}")
     return int(value)  # small NumPy integers overflow
+
+
+def check_real(value: float, name: str, above: bool = False) -> float:
+    """Return `value` as a float if it is a number from 0 to `LIMIT`, and `above` 0 if so asked.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    try:
+        number = float(value) if isinstance(value, Real) and not isinstance(value, bool) else -1.0
+    except OverflowError:
+        number = float("inf")
+    if not 0 <= number <= LIMIT or (above and not number):
+        wanted = "a number above 0" if above else "a finite number of at least 0"
+        raise ValueError(f"{name}: expected {wanted} and at most {LIMIT:.0e}, got {value!r}")
+    return number
 
 
 def load_mnist(validation: int = 5_000, path: Path = MNIST_PATH) -> Mnist:

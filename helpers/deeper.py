@@ -1,9 +1,8 @@
 """How far two latent dimensions go, notebook 09: deeper networks and a learning-rate schedule."""
 
 from helpers.beta import BetaVAE, Setting, draw_weights
-from helpers.data import PIXELS, check_whole, load_mnist
+from helpers.data import PIXELS, check_real, check_whole, load_mnist
 from helpers.evaluation import BinaryChunks, binarise
-from helpers.loss import check_beta
 from helpers.sampling import Sampling, add_sampling
 from helpers.training import Chunks, compile_with_adam
 
@@ -71,8 +70,8 @@ def rate_schedule(peak: float, steps: int, warm_up: float = 0.05) -> LearningRat
         ValueError: a peak that is negative or not finite, steps below 1, or a share that is
             not from 0 to below 1.
     """
-    peak = check_beta(peak, "peak")
-    if not (warm_up := check_beta(warm_up, "warm_up")) < 1:
+    peak = check_real(peak, "peak")
+    if not (warm_up := check_real(warm_up, "warm_up")) < 1:
         raise ValueError(f"warm_up: expected a share from 0 to below 1, got {warm_up!r}")
     steps = check_whole("steps", steps, 1)
     first = min(round(warm_up * steps), steps - 1)  # one is left for the way down
@@ -87,7 +86,7 @@ def build_deep_vae(setting: DeepSetting) -> BetaVAE:
     """
     check_whole("seed", setting.seed, 0)
     batch_size = check_whole("batch_size", setting.batch_size, 1)
-    rate = check_beta(setting.learning_rate, "learning_rate")
+    rate = check_real(setting.learning_rate, "learning_rate")
     steps_an_epoch = -(-check_whole("images", setting.images, 1) // batch_size)
     steps = check_whole("epochs", setting.epochs, 1) * steps_an_epoch
     encoder = build_deep_encoder(setting.widths, setting.activation)

@@ -9,13 +9,14 @@ from helpers.data import (
     check_clouds,
     check_images,
     check_numbers,
+    check_real,
     check_whole,
     load_mnist,
     scale,
 )
 from helpers.decoder import build_decoder
 from helpers.encoder import build_encoder
-from helpers.loss import as_tensor, check_beta
+from helpers.loss import as_tensor
 from helpers.published import PublishedSampling
 from helpers.sampling import Sampling, add_sampling
 from helpers.training import VAE, Chunks, compile_with_adam
@@ -132,7 +133,7 @@ def plane_grid(half_width: float = 6.0, step: float = 0.05) -> np.ndarray:
     Raises:
         ValueError: unless 0 < step <= half_width.
     """
-    half_width, step = check_beta(half_width, "half_width"), check_beta(step, "step", above=True)
+    half_width, step = check_real(half_width, "half_width"), check_real(step, "step", above=True)
     if step > half_width:
         raise ValueError(f"step: expected at most half_width, {half_width!r}, got {step!r}")
     count = int(min(half_width / step + 1e-9, 1e9))

@@ -1,27 +1,9 @@
 """The two terms of the loss, notebook 04. Everything is in nats an image."""
 
-from helpers.data import LIMIT, as_array, check_clouds, check_numbers
-
-from numbers import Real
+from helpers.data import as_array, check_clouds, check_numbers
 
 import tensorflow as tf
 from keras import KerasTensor, ops
-
-
-def check_beta(beta: float, name: str = "beta", above: bool = False) -> float:
-    """Return `beta` as a float if it is a number from 0 to `LIMIT`, and `above` 0 if so asked.
-
-    Raises:
-        ValueError: it is something else.
-    """
-    try:
-        value = float(beta) if isinstance(beta, Real) and not isinstance(beta, bool) else -1.0
-    except OverflowError:
-        value = float("inf")
-    if not 0 <= value <= LIMIT or (above and not value):
-        wanted = "a number above 0" if above else "a finite number of at least 0"
-        raise ValueError(f"{name}: expected {wanted} and at most {LIMIT:.0e}, got {beta!r}")
-    return value
 
 
 def as_tensor(value: KerasTensor, name: str) -> KerasTensor:

@@ -5,10 +5,10 @@ as the variance. The two disagree, so its printed loss bounds nothing: `audit` g
 bound that it should have printed.
 """
 
-from helpers.data import check_images, scale
+from helpers.data import check_images, check_real, scale
 from helpers.decoder import build_decoder
 from helpers.encoder import build_encoder
-from helpers.loss import check_beta, kl_divergence
+from helpers.loss import kl_divergence
 from helpers.sampling import Sampling, add_sampling
 from helpers.training import VAE, compile_with_adam
 
@@ -32,8 +32,8 @@ class PublishedSampling(Sampling):
     def __init__(self, noise_std: float = 0.1, exponent: float = 1.0, **kwargs) -> None:
         """Create the layer; `seed` and `name` as for `Sampling`."""
         super().__init__(**kwargs)
-        self.noise_std = check_beta(noise_std, "noise_std", above=True)
-        self.exponent = check_beta(exponent, "exponent", above=True)
+        self.noise_std = check_real(noise_std, "noise_std", above=True)
+        self.exponent = check_real(exponent, "exponent", above=True)
 
     def drawn_log_var(self, s: KerasTensor) -> KerasTensor:
         """The log of the variance that z really has, for the encoder's second output `s`."""

@@ -1,9 +1,9 @@
 """The model that trains, notebook 05: Keras's `fit` with many steps in one compiled call."""
 
-from helpers.data import PIXELS, check_images, check_whole
+from helpers.data import PIXELS, check_images, check_real, check_whole
 from helpers.decoder import build_decoder, check_match
 from helpers.encoder import build_encoder
-from helpers.loss import check_beta, kl_divergence, reconstruction_loss
+from helpers.loss import kl_divergence, reconstruction_loss
 from helpers.sampling import Sampling, add_sampling
 
 import random
@@ -132,7 +132,7 @@ class VAE(keras.Model):
         """Join an encoder with outputs z_mean, z_log_var, z and a decoder from z to logits."""
         super().__init__(**kwargs)
         check_match(encoder, decoder)
-        self.encoder, self.decoder, self.beta = encoder, decoder, check_beta(beta)
+        self.encoder, self.decoder, self.beta = encoder, decoder, check_real(beta, "beta")
         names = ("loss", "reconstruction_loss", "kl_divergence")
         self.means = [keras.metrics.Mean(name) for name in names]
         self.build((None, PIXELS))
@@ -276,7 +276,7 @@ def build_vae(latent_dim: int = 2, beta: float = 1.0, seed: int | None = None) -
 def compile_with_adam(vae: VAE, learning_rate: float | LearningRateSchedule = 1e-3) -> VAE:
     """Return `vae`, compiled with Keras's Adam, whose state can be saved at once."""
     if not isinstance(learning_rate, LearningRateSchedule):
-        learning_rate = check_beta(learning_rate, "learning_rate")
+        learning_rate = check_real(learning_rate, "learning_rate")
     vae.compile(optimizer=keras.optimizers.Adam(learning_rate))
     vae.optimizer.build(vae.trainable_variables)
     return vae

@@ -5,10 +5,16 @@ a manifold can be laid over each other. All but the drawing of images needs two 
 dimensions.
 """
 
-from helpers.data import check_clouds, check_images, check_labels, check_numbers, check_whole
+from helpers.data import (
+    check_clouds,
+    check_images,
+    check_labels,
+    check_numbers,
+    check_real,
+    check_whole,
+)
 from helpers.decoder import decode
 from helpers.figures import DIGIT_COLOURS
-from helpers.loss import check_beta
 
 from collections.abc import Sequence
 
@@ -28,7 +34,7 @@ def plot_latent(ax: plt.Axes, z: np.ndarray, labels: np.ndarray, size: float = 1
         ValueError: `z` has another shape, or labels are not n digits from 0 to 9.
     """
     z = check_numbers(z, "z", "n", 2)
-    labels, size = check_labels(labels, len(z), "labels"), check_beta(size, "size")
+    labels, size = check_labels(labels, len(z), "labels"), check_real(size, "size")
     names = np.unique(labels)
     centres = np.array([np.median(z[labels == name], axis=0) for name in names]).reshape(-1, 2)
     names_at = spread(centres, 0.08 * np.ptp(z, axis=0).max() if len(z) else 0.0)
@@ -44,7 +50,7 @@ def plot_latent(ax: plt.Axes, z: np.ndarray, labels: np.ndarray, size: float = 1
 
 def spread(points: np.ndarray, gap: float) -> np.ndarray:
     """The points (n, 2) with those closer than `gap` pushed apart, so that names can be read."""
-    points, gap = check_numbers(points, "points", "n", 2), check_beta(gap, "gap")
+    points, gap = check_numbers(points, "points", "n", 2), check_real(gap, "gap")
     points = points + 1e-3 * gap * np.arange(len(points))[:, None]  # no two in one place
     for _ in range(50):
         apart = points[:, None] - points
@@ -62,7 +68,7 @@ def plot_posteriors(
         ValueError: `z_mean` or `z_log_var` is not (n, 2), or the two differ in shape.
     """
     z_mean, z_log_var = check_clouds(z_mean, z_log_var, 2)
-    deviations = check_beta(deviations, "deviations")
+    deviations = check_real(deviations, "deviations")
     width, height = 2 * deviations * np.exp(z_log_var / 2).T
     ellipses = EllipseCollection(
         width, height, np.zeros(len(width)), units="xy", offsets=z_mean,
@@ -98,7 +104,7 @@ def manifold_grid(n: int = 30, low: float = 0.05, high: float = 0.95) -> np.ndar
         ValueError: `n` below 2, or quantiles that are not 0 < low < high < 1.
     """
     check_whole("n", n, 2)
-    low, high = check_beta(low, "low"), check_beta(high, "high")
+    low, high = check_real(low, "low"), check_real(high, "high")
     if not 0 < low < high < 1:
         raise ValueError(f"low, high: expected 0 < low < high < 1, got {low!r} and {high!r}")
     quantiles = norm.ppf(np.linspace(low, high, n))

@@ -1,6 +1,7 @@
 """Both terms of the loss against their definitions, in float64 and written independently."""
 
-from helpers.loss import check_beta, kl_divergence, reconstruction_loss
+from helpers.data import check_real
+from helpers.loss import kl_divergence, reconstruction_loss
 
 import numpy as np
 import pytest
@@ -148,14 +149,14 @@ def test_shapes_that_would_broadcast_are_rejected(function, names, shapes):
 
 @pytest.mark.parametrize("beta", [0, 1, 0.5, np.float32(4)])
 def test_good_betas(beta):
-    assert check_beta(beta) == beta
-    assert type(check_beta(beta)) is float
+    assert check_real(beta, "beta") == beta
+    assert type(check_real(beta, "beta")) is float
 
 
 @pytest.mark.parametrize("beta", [-0.1, np.nan, np.inf, True, "1", None])
 def test_bad_betas_are_rejected(beta):
     with pytest.raises(ValueError, match=r"^beta: expected a finite number of at least 0"):
-        check_beta(beta)
+        check_real(beta, "beta")
 
 
 @pytest.mark.parametrize("s", [80.5, 1e15])

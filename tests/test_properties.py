@@ -322,7 +322,7 @@ ANSWERS = {
     "check_labels": (lambda y: data.check_labels(y, 4), np.asarray, labels(4)),
     "check_images": (lambda x: data.scale(data.check_images(x)), np.asarray, images()),
     "check_binary": (evaluation.check_binary, np.asarray, BINARY),
-    "check_beta": (loss.check_beta, float, BETA),
+    "check_real": (lambda value: data.check_real(value, "value"), float, BETA),
     "check_widths": (lambda widths: deeper.check_widths([3, widths]), lambda _: None, DIM),
     "scale": (data.scale, np.asarray, images()),
     "binarise": (lambda x, rng: evaluation.binarise(x, rng), binarised, images(), SEED),
