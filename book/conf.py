@@ -1,6 +1,7 @@
 """The course as a book: pages of the notebooks, from their stored outputs."""
 
 import json
+import re
 import tomllib
 from base64 import b64decode
 from hashlib import sha256
@@ -65,6 +66,9 @@ def adapt(app: Sphinx, name: str, source: list[str]) -> None:
     for cell in notebook["cells"]:
         if "solution" in cell["metadata"].get("tags", []):
             cell["metadata"] = FOLDED
+        if cell["cell_type"] == "markdown":  # no bracket or comma apart from its formula
+            joint = r"(?<=\()(?=\$)|(?<=[^\s$\\]\$)(?=[,.;:?!)])"
+            cell["source"] = re.sub(joint, "\u2060", "".join(cell["source"]))
         for output in cell.get("outputs", []):
             data = output.get("data", {})
             if "image/png" in data:

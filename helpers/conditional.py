@@ -37,7 +37,8 @@ def build_conditional_encoder(latent_dim: int = 2, seed: int | None = None) -> k
     """
     latent_dim = check_whole("latent_dim", latent_dim, 1)
     inputs = [keras.Input((PIXELS,), name="x"), keras.Input((DIGITS,), name="label")]
-    hidden = layers.Dense(64, activation="relu")(layers.Concatenate()(inputs))
+    joined = layers.Concatenate(name="joined")(inputs)
+    hidden = layers.Dense(64, activation="relu", name="encoder_hidden")(joined)
     heads = [layers.Dense(latent_dim, name=name)(hidden) for name in ("z_mean", "z_log_var")]
     return keras.Model(inputs, [*heads, Sampling(seed, name="z")(heads)], name="encoder")
 
@@ -50,7 +51,8 @@ def build_conditional_decoder(latent_dim: int = 2) -> keras.Model:
     """
     latent_dim = check_whole("latent_dim", latent_dim, 1)
     inputs = [keras.Input((latent_dim,), name="z"), keras.Input((DIGITS,), name="label")]
-    hidden = layers.Dense(64, activation="relu")(layers.Concatenate()(inputs))
+    joined = layers.Concatenate(name="joined")(inputs)
+    hidden = layers.Dense(64, activation="relu", name="decoder_hidden")(joined)
     return keras.Model(inputs, layers.Dense(PIXELS, name="logits")(hidden), name="decoder")
 
 
