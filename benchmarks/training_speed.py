@@ -19,7 +19,7 @@ from collections.abc import Callable
 import numpy as np
 
 BATCH = 32
-BETAS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0)  # the models of the sweep
+BETAS = [0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0]  # the models of the sweep
 Result = tuple[list[float], float]  # seconds of each epoch, mean loss of the last (nats an image)
 
 
@@ -222,8 +222,9 @@ def medians(rows: list[str], rounds: int, options: argparse.Namespace) -> dict[s
             print(f"round {seed + 1}: {row}", file=sys.stderr)
             # The helpers ask for one thread an operation; plain Keras gets what it has by default.
             default = {"TF_NUM_INTRAOP_THREADS": "0", "TF_ENABLE_ONEDNN_OPTS": "1"}
-            options_of_row = ["--images", options.images, "--epochs", options.epochs]
-            command = [sys.executable, __file__, "--row", row, "--seed", seed, *options_of_row]
+            command = [sys.executable, __file__, "--row", row, "--seed", seed]
+            for name in ("images", "epochs", "models"):
+                command += [f"--{name}", getattr(options, name)]
             run = subprocess.run(
                 [str(part) for part in command],
                 env={**os.environ, **(default if row.startswith("plain") else {})},
@@ -245,11 +246,15 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=60_000)
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--models", type=int, default=len(BETAS), help="of the sweep, at most 8")
     parser.add_argument("--row", choices=[*ROWS, *SWEEPS], help=argparse.SUPPRESS)
     parser.add_argument("--seed", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.epochs < 2:
         parser.error("--epochs: expected at least 2, since the first one compiles")
+    if not 1 <= options.models <= len(BETAS):
+        parser.error(f"--models: expected 1 to {len(BETAS)}, got {options.models}")
+    del BETAS[options.models :]
     if options.row:
         print(json.dumps(measure(options.row, options.images, options.epochs, options.seed)))
         return

@@ -4,6 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 SCRIPT = Path(__file__).resolve().parent.parent / "benchmarks" / "training_speed.py"
 
 
@@ -13,7 +15,7 @@ def run(*options: str) -> subprocess.CompletedProcess:
 
 
 def test_every_row_is_measured():
-    result = run("--images", "1600", "--epochs", "2", "--rounds", "1")
+    result = run("--images", "1600", "--epochs", "2", "--rounds", "1", "--models", "2")
     assert result.returncode == 0, result.stderr
     table = {line[:22].strip(): line[22:].split() for line in result.stdout.splitlines()}
     for row in ("plain Keras fit", "the course's fit", "matrix products alone"):
@@ -26,7 +28,11 @@ def test_every_row_is_measured():
         assert float(seconds) > 0 and float(faster) > 0
 
 
-def test_one_epoch_is_refused():
-    result = run("--epochs", "1")
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [("--epochs", "1", "expected at least 2"), ("--models", "9", "expected 1 to 8, got 9")],
+)
+def test_bad_options_are_refused(option, value, message):
+    result = run(option, value)
     assert result.returncode == 2
-    assert "--epochs: expected at least 2" in result.stderr
+    assert f"{option}: {message}" in result.stderr
