@@ -1,4 +1,7 @@
 # The one entry point. CI and the README call only these targets.
+ifeq ($(filter oneshell,$(.FEATURES)),)
+$(error This needs GNU make 3.82 or later, and got $(MAKE_VERSION). On macOS: brew install make, then gmake)
+endif
 .DEFAULT_GOAL := help
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c

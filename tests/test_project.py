@@ -369,6 +369,11 @@ def test_make_alone_prints_help(fresh):
     assert re.findall(r"(?m)^make ([a-z-]+)  +\S", run.stdout) == TARGETS
 
 
+def test_an_old_make_gives_a_clear_message(fresh):
+    run = make(fresh, ".FEATURES=what make 3.81 has", "help")
+    assert run.returncode and "This needs GNU make 3.82 or later" in run.stderr
+
+
 def test_no_python_gives_a_clear_message(fresh):
     run = make(fresh, "lab", "PYTHON=/nonexistent")
     assert run.returncode != 0
