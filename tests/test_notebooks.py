@@ -1,9 +1,10 @@
 """Every notebook runs from a clean kernel and still prints what its stored outputs say.
 
 Papermill runs the student's copy of each one with the smaller parameters below. nbval then
-replays the teacher's copy with the same parameters, as a machine of Binder's size runs it,
-and compares the cells tagged nbval-check-output, whose output does not depend on the length
-of a training run.
+replays the teacher's copy with the same parameters and compares the cells tagged
+nbval-check-output, whose output does not depend on the length of a training run. Both are
+told that they have the memory of Binder: sweeps then train in the kernel, one after the
+other, where starting workers would take longer than these short trainings do.
 """
 
 from tests.run_notebook import main as run_notebook
@@ -12,7 +13,6 @@ from tests.run_notebook import write as store
 from tests.test_project import make
 
 import os
-import resource
 import shutil
 import subprocess
 import sys
@@ -37,6 +37,7 @@ REDUCED = {
     },
     "10_conditional": {"epochs": 1},
 }  # fmt: skip
+ON_BINDER = "import resource; resource.setrlimit(resource.RLIMIT_RSS, (2 * 10**9, 2 * 10**9))"
 
 
 def check_parameters(notebook, parameters):
@@ -67,6 +68,7 @@ def execute(notebook, folder, parameters, prepare_only=False):
         progress_bar=False,
         execution_timeout=600,
         cwd=notebook.parent,
+        extra_arguments=[f"--IPKernelApp.exec_lines={ON_BINDER}"],
     )
     return nbformat.read(copy, as_version=4)
 
@@ -80,15 +82,9 @@ def replay(notebook):
     environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST_")}
     options = ["-p", "no:cacheprovider", "-c", os.devnull, f"--rootdir={notebook.parent}"]
     nbval = ["--nbval-lax", "--nbval-current-env", "--nbval-cell-timeout=600"]
-    command = [sys.executable, "-m", "pytest", *options, *nbval, str(notebook)]
-    return subprocess.run(
-        command, env=environment, capture_output=True, text=True, preexec_fn=as_on_binder
-    )
-
-
-def as_on_binder():
-    """Tell this process that it has 2 GB; sweeps then train in the kernel, one after the other."""
-    resource.setrlimit(resource.RLIMIT_RSS, (2 * 10**9, 2 * 10**9))  # cannot be taken back
+    script = f"{ON_BINDER}; import pytest, sys; sys.exit(pytest.main())"
+    command = [sys.executable, "-c", script, *options, *nbval, str(notebook)]
+    return subprocess.run(command, env=environment, capture_output=True, text=True)
 
 
 def printed(nb, name="stdout"):
