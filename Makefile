@@ -6,10 +6,11 @@ endif
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .ONESHELL:
-.PHONY: help lab test test-notebooks test-browser load-test test-binder lint execute handout book benchmark links lock clean chromium
+.PHONY: help lab test test-slow test-notebooks test-browser load-test test-binder lint execute handout book benchmark links lock clean chromium
 
 BIN := .venv/bin
 INSTALL := $(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python
+TEST := $(BIN)/pytest -n 2 --dist worksteal
 NOTEBOOKS := $(sort $(wildcard notebooks/*.ipynb))
 CHROMIUM ?= $(shell command -v chromium || command -v chromium-browser || command -v google-chrome)
 HANDOUT := handout$(if $(WITH),-$(WITH))
@@ -30,11 +31,14 @@ help:  ## List the targets
 lab: .venv/ready  ## Set up on first use, then open the course in JupyterLab
 	@$(BIN)/jupyter lab $(ROOT) --ServerApp.ip=localhost --ServerApp.root_dir="$(CURDIR)" --LabApp.default_url=/lab/tree/notebooks/00_autoencoder.ipynb
 
-test: lint  ## Set up on first use, then run every test, the notebooks included
-	@$(BIN)/pytest -n 2 --dist worksteal --ignore=tests/test_binder.py --ignore=tests/test_browser.py
+test: lint  ## Set up on first use, then run the tests, every notebook included
+	@$(TEST) -m "not slow" --ignore=tests/test_binder.py --ignore=tests/test_browser.py
+
+test-slow: .venv/ready  ## Run the tests that test leaves out for their length
+	@$(TEST) -m slow --ignore=tests/test_binder.py --ignore=tests/test_browser.py
 
 test-notebooks: .venv/ready  ## Run every notebook with reduced epochs and compare stored outputs
-	@$(BIN)/pytest -n 2 --dist worksteal tests/test_notebooks.py
+	@$(TEST) tests/test_notebooks.py
 
 test-browser: chromium book  ## Look at JupyterLab and the book in Chromium, as a person would
 	@mkdir -p build/screenshots

@@ -14,6 +14,7 @@ def run(*options: str) -> subprocess.CompletedProcess:
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow
 def test_every_row_is_measured():
     result = run("--images", "1600", "--epochs", "2", "--rounds", "1", "--models", "2")
     assert result.returncode == 0, result.stderr

@@ -15,6 +15,8 @@ import psutil
 import pytest
 import requests
 
+pytestmark = pytest.mark.slow
+
 START = """
 import keras
 from helpers.data import load_mnist

@@ -33,10 +33,11 @@ REDUCED = {
     "08_evaluation": {"epochs": 1, "seeds": [1], "draws": 200, "test_images": 60},
     "09_deeper": {
         "epochs": 1, "final_epochs": 1, "images": 5_000, "final_images": 5_000,
-        "grid_steps": [0.05, 0.05, 0.025], "test_images": 60,
+        "grid_steps": [0.1, 0.1, 0.05], "test_images": 60,
     },
     "10_conditional": {"epochs": 1},
 }  # fmt: skip
+SLOW = ("07_beta", "08_evaluation", "09_deeper")  # make test leaves their replay to test-slow
 ON_BINDER = "import resource; resource.setrlimit(resource.RLIMIT_RSS, (2 * 10**9, 2 * 10**9))"
 
 
@@ -144,7 +145,10 @@ def test_runs_with_reduced_parameters(notebook, handout, tmp_path):
     assert printed(nb, "stderr") == ""  # where warnings and log lines appear
 
 
-@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda notebook: notebook.stem)
+@pytest.mark.parametrize(
+    "notebook",
+    [pytest.param(n, id=n.stem, marks=[pytest.mark.slow] * (n.stem in SLOW)) for n in NOTEBOOKS],
+)
 def test_says_what_is_stored(notebook, handout, tmp_path):
     copy = handout[1] / notebook.name
     nb = execute(copy, tmp_path, REDUCED.get(notebook.stem, {}), prepare_only=True)

@@ -25,8 +25,8 @@ COURSE_ORDER = (
     "evaluation deeper conditional check"
 ).split()
 TARGETS = (
-    "help lab test test-notebooks test-browser load-test test-binder lint execute handout book "
-    "benchmark links lock clean"
+    "help lab test test-slow test-notebooks test-browser load-test test-binder lint execute "
+    "handout book benchmark links lock clean"
 ).split()
 # In pieces, so that this file does not name what no file may name.
 REGISTRIES = [".".join(name) for name in (("pypi", "org"), ("npmjs", "com"), ("npmjs", "org"))] + [
