@@ -10,7 +10,8 @@ SHELL := bash
 
 BIN := .venv/bin
 INSTALL := $(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python
-TEST := $(BIN)/pytest -n 2 --dist worksteal
+# The longest tests come first, so that no core waits for the other one in the end.
+TEST := $(BIN)/pytest -n 2 --dist worksteal tests/test_notebooks.py
 NOTEBOOKS := $(sort $(wildcard notebooks/*.ipynb))
 CHROMIUM ?= $(shell command -v chromium || command -v chromium-browser || command -v google-chrome)
 HANDOUT := handout$(if $(WITH),-$(WITH))
@@ -32,13 +33,13 @@ lab: .venv/ready  ## Set up on first use, then open the course in JupyterLab
 	@$(BIN)/jupyter lab $(ROOT) --ServerApp.ip=localhost --ServerApp.root_dir="$(CURDIR)" --LabApp.default_url=/lab/tree/notebooks/00_autoencoder.ipynb
 
 test: lint  ## Set up on first use, then run the tests, every notebook included
-	@$(TEST) -m "not slow" --ignore=tests/test_binder.py --ignore=tests/test_browser.py
+	@$(TEST) tests -m "not slow" --ignore=tests/test_binder.py --ignore=tests/test_browser.py
 
 test-slow: .venv/ready  ## Run the tests that test leaves out for their length
-	@$(TEST) -m slow --ignore=tests/test_binder.py --ignore=tests/test_browser.py
+	@$(TEST) tests -m slow --ignore=tests/test_binder.py --ignore=tests/test_browser.py
 
 test-notebooks: .venv/ready  ## Run every notebook with reduced epochs and compare stored outputs
-	@$(TEST) tests/test_notebooks.py
+	@$(TEST)
 
 test-browser: chromium book  ## Look at JupyterLab and the book in Chromium, as a person would
 	@mkdir -p build/screenshots

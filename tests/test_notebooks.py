@@ -37,7 +37,6 @@ REDUCED = {
     },
     "10_conditional": {"epochs": 1},
 }  # fmt: skip
-SLOW = ("07_beta", "08_evaluation", "09_deeper")  # make test leaves their replay to test-slow
 ON_BINDER = "import resource; resource.setrlimit(resource.RLIMIT_RSS, (2 * 10**9, 2 * 10**9))"
 
 
@@ -137,6 +136,7 @@ def test_there_are_notebooks():
     assert REDUCED.keys() <= {notebook.stem for notebook in NOTEBOOKS}
 
 
+@pytest.mark.slow  # make test runs the same code, and that of the solutions, by nbval
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda notebook: notebook.stem)
 def test_runs_with_reduced_parameters(notebook, handout, tmp_path):
     copy = handout[0] / notebook.name
@@ -145,10 +145,7 @@ def test_runs_with_reduced_parameters(notebook, handout, tmp_path):
     assert printed(nb, "stderr") == ""  # where warnings and log lines appear
 
 
-@pytest.mark.parametrize(
-    "notebook",
-    [pytest.param(n, id=n.stem, marks=[pytest.mark.slow] * (n.stem in SLOW)) for n in NOTEBOOKS],
-)
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda notebook: notebook.stem)
 def test_says_what_is_stored(notebook, handout, tmp_path):
     copy = handout[1] / notebook.name
     nb = execute(copy, tmp_path, REDUCED.get(notebook.stem, {}), prepare_only=True)
