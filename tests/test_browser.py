@@ -174,8 +174,10 @@ def close_kernels(page, lab):
 def photograph(page, name):
     """Screenshots of the whole notebook in JupyterLab, at both widths."""
     outer = page.locator(".jp-WindowedPanel-outer")
+    files = page.locator(".jp-SideBar.jp-mod-left .lm-TabBar-tab.lm-mod-current")
+    if files.count():
+        files.click()  # no list of files beside it, for which a telephone has no room
     for size in (TELEPHONE, SCREEN):
-        page.keyboard.press("Control+b")  # no list of files beside it on a telephone
         page.set_viewport_size(size)
         height = outer.evaluate("panel => panel.scrollHeight")
         page.set_viewport_size({**size, "height": min(16_000, height + 200)})
