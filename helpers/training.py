@@ -9,6 +9,7 @@ from helpers.sampling import Sampling, add_sampling
 import random
 from collections.abc import Callable
 from pathlib import Path
+from zipfile import BadZipFile, ZipFile
 
 import keras
 import numpy as np
@@ -292,6 +293,9 @@ def load_vae(path: str | Path) -> VAE:
     if not Path(path).is_file():
         raise FileNotFoundError(f"path: {name} is missing; {advice}")
     try:
+        with ZipFile(path) as archive:  # HDF5 may skip bytes, and then no checksum is compared
+            if broken := archive.testzip():
+                raise BadZipFile(broken)
         model = keras.saving.load_model(path, safe_mode=True)
     except Exception as error:  # what is not a model of Keras can raise anything
         raise OSError(f"path: {name} is damaged, or not to be trusted; {advice}") from error
