@@ -103,8 +103,9 @@ chromium:
 
 # The environment is exactly what requirements.lock names, hashes enforced. With RESOLUTION
 # lowest-direct or highest it holds the oldest or newest dependencies that pyproject.toml
-# admits. Modules are compiled now, since those who share a folder cannot do it later. The
-# stamp is written last, so an interrupted set-up starts again from nothing.
+# admits. Modules are compiled now, since those who share a folder cannot do it later.
+# JupyterLab is told not to ask the network for news and updates. The stamp is written last,
+# so an interrupted set-up starts again from nothing.
 .venv/ready: requirements.lock
 	@found=""
 	for python in $${PYTHON:-python3 python3.11 python3.12 python3.13 python}; do
@@ -131,4 +132,5 @@ chromium:
 		$(INSTALL) --no-deps --require-hashes --requirement requirements.lock
 	fi
 	$(INSTALL) --no-deps --no-build-isolation --editable .
+	$(BIN)/jupyter labextension disable --log-level=ERROR --level=sys_prefix @jupyterlab/apputils-extension:announcements
 	touch .venv/ready

@@ -179,6 +179,7 @@ def photograph(page, name):
         files.click()  # no list of files beside it, for which a telephone has no room
     for size in (TELEPHONE, SCREEN):
         page.set_viewport_size(size)
+        page.wait_for_timeout(500)  # until text and cells have their new width
         height = outer.evaluate("panel => panel.scrollHeight")
         page.set_viewport_size({**size, "height": min(16_000, height + 200)})
         outer.evaluate("panel => panel.scrollTo(0, 0)")
@@ -221,6 +222,7 @@ def test_run_all_in_jupyterlab(page, lab, course, notebook):
     photograph(page, notebook.stem)
     close_kernels(page, lab)
     assert page.errors == []
+    expect(page.get_by_text("Jupyter news")).to_have_count(0)
 
 
 def pictures(cell):
