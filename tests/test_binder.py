@@ -150,6 +150,7 @@ def test_a_link_of_nbgitpuller_opens_the_notebook(course, lab, chromium):
         expect(heading).to_contain_text(title.removeprefix("# "), timeout=60_000)
         kernel = page.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]")
         expect(kernel).to_be_visible(timeout=60_000)
+        expect(page.get_by_text("Jupyter news")).to_have_count(0)
     assert (root / course.name / NOTEBOOK).read_bytes() == (ROOT / NOTEBOOK).read_bytes()
 
 

@@ -37,6 +37,7 @@ BOOK = ROOT / "build" / "book"
 PAGES = sorted(path.name for path in BOOK.glob("*.html"))
 SCREENSHOTS = ROOT / "build" / "screenshots"
 SCREEN, TELEPHONE = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
+TALLEST = 16_000  # CSS pixels of a screenshot that Chromium makes
 EXPLORED = ("06_visualization", "07_beta")
 STEM = attrgetter("stem")
 
@@ -178,13 +179,15 @@ def photograph(page, name):
     if files.count():
         files.click()  # no list of files beside it, for which a telephone has no room
     for size in (TELEPHONE, SCREEN):
-        page.set_viewport_size(size)
-        page.wait_for_timeout(500)  # until text and cells have their new width
-        height = outer.evaluate("panel => panel.scrollHeight")
-        page.set_viewport_size({**size, "height": min(16_000, height + 200)})
-        outer.evaluate("panel => panel.scrollTo(0, 0)")
-        page.wait_for_timeout(500)
-        page.screenshot(path=SCREENSHOTS / f"lab-{name}-{size['width']}.png")
+        page.set_viewport_size({**size, "height": TALLEST})
+        page.wait_for_timeout(2000)  # cells have their height when they have been on the screen
+        height = page.locator(".jp-WindowedPanel-inner").evaluate("all => all.scrollHeight")
+        for part, top in enumerate(range(0, height, TALLEST - 1000), 1):
+            rest = min(TALLEST, height - top + 200)
+            page.set_viewport_size({**size, "height": rest})
+            outer.evaluate("(panel, top) => panel.scrollTo(0, top)", top)
+            page.wait_for_timeout(1000)
+            page.screenshot(path=SCREENSHOTS / f"lab-{name}-{size['width']}-{part}.png")
         page.set_viewport_size(size)
 
 
