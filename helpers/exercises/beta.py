@@ -20,7 +20,7 @@ EXERCISES = {
         "predict",
         "d",
         "A mean over 784 pixels is a beta of 784. Even the first fraction of a nat saves only some "
-        "25 nats for one, so the prior itself is the best cloud for every image.",
+        "26 nats for one, so the prior itself is the best cloud for every image.",
         {
             "a": "Possible, but rare. First count the nats: what does one nat of KL save, and "
             "what does it cost here?",
@@ -90,7 +90,7 @@ EXERCISES = {
     4: Choice(
         "explore",
         "b",
-        "At a price above some 25 even the first fraction of a nat costs more than it saves. "
+        "At a price above some 26 even the first fraction of a nat costs more than it saves. "
         "Nobody trained these models for your price: the curve alone decides.",
         {
             "a": "Its sum with a price of 1 is lowest. What is lowest at 8, and at 16?",
