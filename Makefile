@@ -132,5 +132,6 @@ chromium:
 		$(INSTALL) --no-deps --require-hashes --requirement requirements.lock
 	fi
 	$(INSTALL) --no-deps --no-build-isolation --editable .
-	$(BIN)/jupyter labextension disable --log-level=ERROR --level=sys_prefix @jupyterlab/apputils-extension:announcements
+	$(BIN)/jupyter labextension disable --log-level=ERROR --level=sys_prefix \
+		@jupyterlab/apputils-extension:announcements
 	touch .venv/ready

@@ -181,7 +181,7 @@ def photograph(page, name):
     for size in (TELEPHONE, SCREEN):
         page.set_viewport_size({**size, "height": TALLEST})
         page.wait_for_timeout(2000)  # cells have their height when they have been on the screen
-        height = page.locator(".jp-WindowedPanel-inner").evaluate("all => all.scrollHeight")
+        height = page.locator(".jp-WindowedPanel-inner").evaluate("cells => cells.scrollHeight")
         for part, top in enumerate(range(0, height, TALLEST - 1000), 1):
             rest = min(TALLEST, height - top + 200)
             page.set_viewport_size({**size, "height": rest})
