@@ -24,6 +24,9 @@ author = "the authors of the course"
 project = html_title = "Variational autoencoders, built and measured"
 language = "en"
 extensions = ["myst_nb", "sphinx-mathjax-offline"]
+root_doc = "docs/index"
+include_patterns = ["docs/*.md", "notebooks/*.ipynb"]
+exclude_patterns = [".venv", "build"]  # not walked through
 nb_execution_mode = "off"
 nb_ipywidgets_js = {"live.js": {"defer": "defer"}}  # in place of scripts from a CDN
 mathjax3_config = {"loader": {"load": ["input/tex", "output/chtml", "a11y/assistive-mml"]}}
@@ -32,12 +35,12 @@ myst_enable_extensions = ["dollarmath", "amsmath"]
 myst_url_schemes = {
     "http": None,
     "https": None,
-    "repository": REPOSITORY,
-    "readme": REPOSITORY + "/blob/main/README.md#{{path}}",
+    "repository": REPOSITORY + "{{path}}",
 }
 
 html_theme = "sphinx_book_theme"
 html_static_path = ["static"]
+html_extra_path = ["index.html"]  # leads to the first page
 html_css_files = ["book.css"]
 html_js_files = [("book.js", {"defer": "defer"})]
 html_favicon = "static/favicon.svg"
@@ -46,7 +49,6 @@ html_show_copyright = html_show_sphinx = html_use_index = False
 html_theme_options = {
     "repository_url": REPOSITORY,
     "repository_branch": "main",
-    "path_to_docs": "notebooks",
     "use_repository_button": True,
     "launch_buttons": {
         "binderhub_url": "https://mybinder.org",
@@ -59,8 +61,9 @@ html_theme_options = {
 
 
 def adapt(app: Sphinx, name: str, source: list[str]) -> None:
-    """Make of a notebook as it is stored what the book shows."""
-    if app.env.doc2path(name).suffix != ".ipynb":
+    """Make of a page or a notebook as it is stored what the book shows."""
+    if app.env.doc2path(name).suffix != ".ipynb":  # what is no page of the book is read elsewhere
+        source[0] = re.sub(r"\]\(\.\./(?!notebooks/)", "](repository:/blob/main/", source[0])
         return
     notebook = json.loads(source[0])
     for cell in notebook["cells"]:
@@ -90,7 +93,7 @@ def picture(app: Sphinx, png: str | list[str], alt: str, width: int) -> str:
     path = Path(app.outdir) / "_images" / f"{sha256(webp).hexdigest()[:16]}.webp"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(webp)
-    source = f'src="_images/{path.name}" width="{width}" height="{height}" loading="lazy"'
+    source = f'src="../_images/{path.name}" width="{width}" height="{height}" loading="lazy"'
     shape = "picture wide" if width > 1.45 * height else "picture"
     return f'<img class="{shape}" alt="{escape(alt)}" {source}>'
 

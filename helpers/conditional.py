@@ -1,6 +1,13 @@
 """A digit on demand, notebook 10: encoder and decoder are told the label."""
 
-from helpers.data import PIXELS, as_array, check_images, check_labels, check_numbers, check_whole
+from helpers.argument_checks import (
+    PIXELS,
+    as_array,
+    check_images,
+    check_labels,
+    check_numbers,
+    check_whole,
+)
 from helpers.decoder import decode
 from helpers.loss import kl_divergence, reconstruction_loss
 from helpers.sampling import Sampling

@@ -1,6 +1,6 @@
 """The decoder, notebook 03: from a point of the latent space to an image."""
 
-from helpers.data import PIXELS, check_numbers, check_whole
+from helpers.argument_checks import PIXELS, check_numbers, check_whole
 
 import keras
 import numpy as np

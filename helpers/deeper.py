@@ -1,7 +1,8 @@
 """How far two latent dimensions go, notebook 09: deeper networks and a learning-rate schedule."""
 
+from helpers.argument_checks import PIXELS, check_real, check_whole
 from helpers.beta import BetaVAE, Setting, draw_weights
-from helpers.data import PIXELS, check_real, check_whole, load_mnist
+from helpers.data import load_mnist
 from helpers.evaluation import BinaryChunks, binarise
 from helpers.sampling import Sampling, add_sampling
 from helpers.training import Chunks, compile_with_adam

@@ -1,6 +1,6 @@
 """The encoder, notebook 01: from an image to the two parameters of q(z given x)."""
 
-from helpers.data import PIXELS, check_whole
+from helpers.argument_checks import PIXELS, check_whole
 
 import keras
 from keras import layers

@@ -3,17 +3,16 @@
 Everything is about binary images x (n, 784), pixels 0 or 1, for which p(x) is a probability.
 """
 
-from helpers.beta import draw_weights
-from helpers.data import (
+from helpers.argument_checks import (
     PIXELS,
     check_clouds,
     check_images,
     check_numbers,
     check_real,
     check_whole,
-    load_mnist,
-    scale,
 )
+from helpers.beta import draw_weights
+from helpers.data import load_mnist, scale
 from helpers.decoder import build_decoder
 from helpers.encoder import build_encoder
 from helpers.loss import as_tensor

@@ -1,6 +1,6 @@
 """The two terms of the loss, notebook 04. Everything is in nats an image."""
 
-from helpers.data import as_array, check_clouds, check_numbers
+from helpers.argument_checks import as_array, check_clouds, check_numbers
 
 import tensorflow as tf
 from keras import KerasTensor, ops

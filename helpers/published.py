@@ -5,7 +5,8 @@ as the variance. The two disagree, so its printed loss bounds nothing: `audit` g
 bound that it should have printed.
 """
 
-from helpers.data import check_images, check_real, scale
+from helpers.argument_checks import check_images, check_real
+from helpers.data import scale
 from helpers.decoder import build_decoder
 from helpers.encoder import build_encoder
 from helpers.loss import kl_divergence

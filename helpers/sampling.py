@@ -1,6 +1,6 @@
 """The sampling layer, notebook 02: a random draw that lets gradients through."""
 
-from helpers.data import check_whole
+from helpers.argument_checks import check_whole
 
 import keras
 from keras import KerasTensor, ops

@@ -1,13 +1,13 @@
 """The model that trains, notebook 05: Keras's `fit` with many steps in one compiled call."""
 
-from helpers.data import PIXELS, check_images, check_real, check_whole
+from helpers.argument_checks import PIXELS, check_images, check_real, check_whole
 from helpers.decoder import build_decoder, check_match
 from helpers.encoder import build_encoder
 from helpers.loss import kl_divergence, reconstruction_loss
+from helpers.progress_line import Progress
 from helpers.sampling import Sampling, add_sampling
 
 import random
-from collections.abc import Callable
 from pathlib import Path
 from zipfile import BadZipFile, ZipFile
 
@@ -15,7 +15,6 @@ import keras
 import numpy as np
 import tensorflow as tf
 from IPython import get_ipython
-from IPython.display import display
 from keras import KerasTensor, ops, tree
 from keras.optimizers.schedules import LearningRateSchedule
 
@@ -71,44 +70,6 @@ class Chunks(keras.utils.PyDataset):
         """Draw the order of the next epoch."""
         if self.shuffle:
             self.rng.shuffle(self.order)
-
-
-def progress_line(start: str, what: str) -> Callable[..., None]:
-    """Show `start` in the notebook; the function returned, (done, total, note), updates it.
-
-    The line stays, complete, in the cell's output. Outside of a notebook nothing is shown.
-    """
-    if get_ipython() is None:
-        return lambda *_: None
-    line = display({"text/plain": start}, raw=True, display_id=True)
-
-    def update(done: int, total: int, note: str = "") -> None:
-        bar = ("█" * round(20 * done / total)).ljust(20, "░")
-        line.update({"text/plain": f"{bar} {what} {done} of {total}{note}"}, raw=True)
-
-    return update
-
-
-class Progress(keras.callbacks.Callback):
-    """One line in the notebook that follows the epochs."""
-
-    done = 0
-    update = staticmethod(lambda *_: None)  # until training begins
-
-    def on_train_begin(self, logs: dict | None = None) -> None:
-        """Show the line."""
-        self.update = progress_line("compiling ...", "epoch")
-
-    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        """Update the line."""
-        self.done = epoch + 1
-        values = ", ".join(f"{name} {value:.2f}" for name, value in logs.items() if "loss" in name)
-        self.update(self.done, self.params["epochs"], f": {values}")
-
-    def stop(self) -> None:
-        """Say in the line what an interruption leaves."""
-        note = ", then stopped. vae.history holds these; fit again goes on from these weights."
-        self.update(self.done, self.params["epochs"], note)
 
 
 @keras.saving.register_keras_serializable("vae_course")

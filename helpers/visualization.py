@@ -5,7 +5,7 @@ a manifold can be laid over each other. All but the drawing of images needs two 
 dimensions.
 """
 
-from helpers.data import (
+from helpers.argument_checks import (
     check_clouds,
     check_images,
     check_labels,

@@ -1,6 +1,6 @@
 """Exercises of notebook 07."""
 
-from helpers.check import Build, Choice, Number
+from helpers.exercises.engine import Build, Choice, Number
 
 import numpy as np
 from keras import ops

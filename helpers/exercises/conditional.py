@@ -1,6 +1,6 @@
 """Exercises of notebook 10."""
 
-from helpers.check import Build, Choice, Number
+from helpers.exercises.engine import Build, Choice, Number
 
 from collections.abc import Callable
 

@@ -1,6 +1,6 @@
 """Exercises of notebook 03."""
 
-from helpers.check import Build, Number
+from helpers.exercises.engine import Build, Number
 
 from collections.abc import Callable
 from math import log

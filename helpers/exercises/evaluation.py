@@ -1,6 +1,6 @@
 """Exercises of notebook 08."""
 
-from helpers.check import Build, Choice, Number
+from helpers.exercises.engine import Build, Choice, Number
 
 import numpy as np
 from scipy.special import logsumexp

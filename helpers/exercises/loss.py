@@ -1,6 +1,6 @@
 """Exercises of notebook 04."""
 
-from helpers.check import Build, Choice, Number
+from helpers.exercises.engine import Build, Choice, Number
 from helpers.loss import kl_divergence, reconstruction_loss
 
 from math import log, sqrt

@@ -1,6 +1,6 @@
 """Exercises of notebook 05."""
 
-from helpers.check import Build, Choice
+from helpers.exercises.engine import Build, Choice
 from helpers.loss import kl_divergence, reconstruction_loss
 from helpers.training import VAE, build_vae
 

@@ -1,6 +1,6 @@
 """Exercises of notebook 06."""
 
-from helpers.check import Build, Choice
+from helpers.exercises.engine import Build, Choice
 
 from collections.abc import Callable
 

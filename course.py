@@ -1,0 +1,175 @@
+"""Set up the course and run what is asked, on Linux, macOS and Windows: python course.py lab
+
+Without a verb it lists them. Values are given as to make: python course.py handout WITH=solutions.
+It needs nothing but Python; what a verb needs besides is installed into .venv at its first use.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from hashlib import sha256
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent
+VENV = ROOT / ".venv"
+READY = VENV / "ready"  # names what is installed, and is written last
+PYTHON = str(VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python"))
+OTHERS = "# What only tests, book and development need.\n"  # divides the lock
+VERSIONS = [(3, 11), (3, 12), (3, 13)]
+VALUES = "WITH HANDOUT STUDENTS NOTEBOOK REPOSITORY RESOLUTION CHROMIUM".split()
+NOTEBOOKS = [f"notebooks/{path.name}" for path in sorted(ROOT.glob("notebooks/*.ipynb"))]
+# A folder that a .pth file names is searched for modules; Python reads it in its own encoding.
+ADD_COURSE = (
+    "from sysconfig import get_path; print({!r}, file=open(get_path('purelib') + '/c.pth', 'w'))"
+)
+NO_NEWS = "jupyterlab.labextensions disable --log-level=ERROR --level=sys_prefix "
+NO_NEWS += "@jupyterlab/apputils-extension:announcements"
+# JupyterLab listens on this machine alone; as root (in a container, say) it starts only if told.
+LAB = "jupyterlab --ServerApp.ip=localhost --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/"
+LAB += "notebooks/00_autoencoder.ipynb"
+LAB += " --allow-root" if hasattr(os, "geteuid") and os.geteuid() == 0 else ""
+LINT = "ruff check", "ruff format --check", "tools.lint_notebooks " + " ".join(NOTEBOOKS)
+PYTEST = "pytest -n 2 --dist worksteal tests/"
+# The longest tests come first, so that no core waits for the other one in the end.
+TEST = *LINT, PYTEST + "fast/test_notebooks.py tests/fast"
+TEST_NOTEBOOKS = PYTEST + "fast/test_notebooks.py tests/slow/test_notebooks.py"
+BOOK = "sphinx -W --keep-going --quiet --fresh-env -c book -d build/doctrees . build/book"
+EXECUTE = ["tools.execute " + name for name in NOTEBOOKS]
+# What each verb does, and the modules that it runs, one after the other, with their arguments.
+VERBS = {
+    "lab": ("Set up on first use, then open the course in JupyterLab", LAB),
+    "test": ("Set up on first use, then run the tests, every notebook included", *TEST),
+    "test-slow": ("Run the tests that take long", PYTEST + "slow"),
+    "test-notebooks": ("Run every notebook and compare its outputs", TEST_NOTEBOOKS),
+    "test-browser": ("Look at JupyterLab and the book in Chromium", BOOK, PYTEST + "browser"),
+    "test-binder": ("Make Binder's environment and look at it in Chromium", "pytest tests/binder"),
+    "load-test": ("Let STUDENTS (8) run NOTEBOOK (05_training) at once", "tools.load_test"),
+    "lint": ("Check style and format of code and notebooks", *LINT),
+    "execute": ("Run every notebook in full and store its outputs", *EXECUTE),
+    "handout": ("Write students' copies, or teachers' with WITH=solutions", "tools.handout"),
+    "book": ("Build the course as a web site, build/book/index.html", BOOK),
+    "benchmark": ("Measure speed, memory and loss side by side", "benchmarks.training_speed"),
+    "links": ("Lead links to this repository, in a fork with REPOSITORY=OWNER/NAME", "tools.links"),
+    "lock": ("Resolve the dependencies of pyproject.toml again", "tools.lock"),
+    "clean": ("Remove the environment and everything generated",),
+    "help": ("List the verbs",),
+}
+FOR_STUDENTS = "lab", "execute", "handout"  # the others need more of the lock
+REMOVED = {"book": ["build/book"], "test-browser": ["build/book"]}
+REMOVED["clean"] = [".venv", "build", "handout*", ".pytest_cache", ".ruff_cache", "**/__pycache__"]
+
+
+def find_python() -> list:
+    """The command of a Python that the course runs on: this one, or another that is found."""
+    names = [name for _, k in VERSIONS[::-1] for name in ([f"python3.{k}"], ["py", f"-3.{k}"])]
+    probe = f"import sys; sys.exit(sys.version_info[:2] not in {VERSIONS})"
+    fitting = [each for each in ([sys.executable], *names) if succeeds(*each, "-c", probe)]
+    for each in fitting:
+        if succeeds(*each, "-c", "import ensurepip, venv"):
+            return each
+    if fitting:
+        lacks = f"{fitting[0][0]} has no venv module."
+        sys.exit(f"{lacks} On Debian and Ubuntu: apt install python3-venv")
+    sys.exit(
+        f"This course needs Python 3.11, 3.12 or 3.13, and found Python {sys.version.split()[0]}. "
+        "Install one of these, or name it: make lab PYTHON=/path/to/python"
+    )
+
+
+def succeeds(*command: str) -> bool:
+    """Whether a command exists and ends well; what it prints is dropped."""
+    there = shutil.which(command[0]) is not None
+    return there and subprocess.run(command, capture_output=True).returncode == 0
+
+
+def set_up(full: bool) -> None:
+    """Make .venv what the lock names, hashes enforced; once interrupted, from nothing again.
+
+    Modules are compiled now, since those who share a folder cannot do it later, and JupyterLab
+    is told not to ask the network for news. RESOLUTION lowest-direct or highest takes the oldest
+    or newest direct dependencies that pyproject.toml admits, in place of the lock.
+    """
+    lock = (ROOT / "requirements.lock").read_text("utf-8")
+    parts = {True: lock, False: lock.partition(OTHERS)[0]}
+    stamps = {part: sha256(text.encode()).hexdigest() for part, text in parts.items()}
+    there, pins = READY.read_text("utf-8") if READY.is_file() else "", VENV / "pins.txt"
+    if there == stamps[True] or there == stamps[full]:
+        return
+    if there not in stamps.values():
+        python = find_python()
+        print("Setting up .venv (once)", flush=True)
+        run(*python, "-m", "venv", "--clear", VENV)
+        pins.write_text(re.search(r"(?m)^uv==.*\n(?: .*\n)+", lock)[0], "utf-8")
+        pip = "-m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r"
+        run(PYTHON, *pip.split(), pins)
+    READY.unlink(missing_ok=True)
+    install = [PYTHON, *"-m uv pip install --quiet --compile-bytecode --python".split(), PYTHON]
+    if resolution := os.environ.get("RESOLUTION"):
+        run(*install, "--resolution", resolution, "--requirement", "pyproject.toml")
+        if full:
+            run(*install, "--group", "dev")
+    else:
+        pins.write_text(parts[full], "utf-8")
+        run(*install, "--no-deps", "--require-hashes", "--requirement", pins)
+    run(PYTHON, "-c", ADD_COURSE.format(str(ROOT)))
+    run(PYTHON, "-m", *NO_NEWS.split())
+    READY.write_text(stamps[full], "utf-8")
+
+
+def run(*command: object) -> None:
+    """Run a command in the folder of the course, and wait for it, whatever keys are pressed."""
+    process = subprocess.Popen([str(piece) for piece in command], cwd=ROOT)
+    while True:
+        try:
+            if process.wait():
+                sys.exit(process.returncode)
+            return
+        except KeyboardInterrupt:
+            pass  # the command hears of it, too; JupyterLab asks a question then
+
+
+def do(verb: str) -> None:
+    """Do what a verb says."""
+    asked = "make" if "MAKELEVEL" in os.environ else "python course.py"
+    if verb == "help":
+        print(*(f"{asked} {name:<15} {does}" for name, (does, *_) in VERBS.items()), sep="\n")
+    if verb in ("test-browser", "test-binder"):
+        found = filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome")))
+        if not os.environ.setdefault("CHROMIUM", next(found, "")):
+            sys.exit(
+                f"{asked} {verb} needs Chromium, and none was found. On Debian and Ubuntu: apt "
+                f"install chromium. Or name it: {asked} {verb} CHROMIUM=/path/to/chromium"
+            )
+    for pattern in REMOVED.get(verb, []):
+        for folder in [*ROOT.glob(pattern)]:
+            shutil.rmtree(folder, ignore_errors=True)
+    if VERBS[verb][1:]:
+        set_up(verb not in FOR_STUDENTS)
+    for command in VERBS[verb][1:]:
+        run(PYTHON, "-m", *command.split())
+
+
+def main(arguments: list) -> None:
+    """Do what is asked, one after the other."""
+    verbs = [word for word in arguments if "=" not in word] or ["help"]
+    values = dict(word.split("=", 1) for word in arguments if "=" in word)
+    for word, known in [(verb, VERBS) for verb in verbs] + [(name, VALUES) for name in values]:
+        if word not in known:
+            sys.exit(f"course.py: expected one of {', '.join(known)}, got {word}")
+    os.environ.update(values)
+    # A module of the same name elsewhere on the path, or a kernel of the same name in the home
+    # directory, must not come before the course's own. Where there is no home to write to,
+    # settings go to a folder of this run.
+    path = [str(ROOT), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
+    os.environ.update(PYTHONPATH=os.pathsep.join(filter(None, path)), JUPYTER_PREFER_ENV_PATH="1")
+    if not os.access(os.path.expanduser("~"), os.W_OK):
+        os.environ["HOME"] = tempfile.mkdtemp()
+    for verb in verbs:
+        do(verb)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

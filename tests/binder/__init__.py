@@ -1,0 +1,1 @@
+"""What `make test-binder` runs: it makes environments, which fetches packages."""

@@ -1,0 +1,1 @@
+"""What `make test-browser` runs: JupyterLab and the book in headless Chromium."""

@@ -1,0 +1,1 @@
+"""What `make test` runs for each change: minutes, no network, no browser."""

@@ -1,0 +1,63 @@
+"""Notebooks run with smaller parameters, by papermill and by nbval.
+
+Both are told that they have the memory of Binder: sweeps then train in the kernel, one after
+the other, where starting workers would take longer than these short trainings do.
+"""
+
+import os
+import subprocess
+import sys
+
+import nbformat
+import papermill
+
+ON_BINDER = "import resource; resource.setrlimit(resource.RLIMIT_RSS, (2 * 10**9, 2 * 10**9))"
+
+
+def check_parameters(notebook, parameters):
+    """Raise ValueError if a parameter has no place in the notebook; papermill only warns."""
+    unknown = parameters.keys() - papermill.inspect_notebook(notebook).keys()
+    if unknown:
+        raise ValueError(f"{notebook.name} has no parameters {sorted(unknown)}")
+
+
+def execute(notebook, folder, parameters, prepare_only=False):
+    """The copy of a notebook, in `folder`, that papermill parametrises and runs."""
+    check_parameters(notebook, parameters)
+    copy = folder / notebook.name
+    papermill.execute_notebook(
+        notebook,
+        copy,
+        parameters,
+        prepare_only=prepare_only,
+        progress_bar=False,
+        execution_timeout=600,
+        cwd=notebook.parent,
+        extra_arguments=[f"--IPKernelApp.exec_lines={ON_BINDER}"],
+    )
+    return nbformat.read(copy, as_version=4)
+
+
+def replay(notebook):
+    """Let nbval run a notebook and compare its tagged cells, out of reach of our settings.
+
+    The kernel starts in the folder of the notebook, here a temporary one: a relative path
+    finds nothing, and need not, since a course notebook reads its data through the helpers.
+    """
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST_")}
+    options = ["-p", "no:cacheprovider", "-c", os.devnull, f"--rootdir={notebook.parent}"]
+    nbval = ["--nbval-lax", "--nbval-current-env", "--nbval-cell-timeout=600"]
+    script = f"{ON_BINDER}; import pytest, sys; sys.exit(pytest.main())"
+    command = [sys.executable, "-c", script, *options, *nbval, str(notebook)]
+    return subprocess.run(command, env=environment, capture_output=True, text=True)
+
+
+def printed(nb, name="stdout"):
+    """All that a notebook's cells wrote to a stream."""
+    outputs = [output for cell in nb.cells for output in cell.get("outputs", [])]
+    return "".join(output.text for output in outputs if output.get("name") == name)
+
+
+def tagged(nb):
+    """The cells whose output is compared."""
+    return [c for c in nb.cells if "nbval-check-output" in c.metadata.get("tags", [])]

@@ -1,0 +1,74 @@
+"""The files of the project, copied and called as a person would."""
+
+import os
+import re
+import shutil
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).resolve().parent.parent
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+REPOSITORY = PROJECT["project"]["urls"]["Repository"]
+PLATFORMS = [
+    {"sys_platform": system, "platform_machine": machine, "python_full_version": "3.11.7"}
+    for system, machine in [
+        ("linux", "x86_64"), ("linux", "aarch64"), ("darwin", "arm64"), ("win32", "AMD64")
+    ]
+]  # fmt: skip
+
+
+def environment():
+    """What environment.yml asks of conda, and what it asks of pip."""
+    parts = yaml.safe_load((ROOT / "environment.yml").read_text("utf-8"))["dependencies"]
+    [pip] = [part["pip"] for part in parts if isinstance(part, dict)]
+    return [part for part in parts if isinstance(part, str)], [Requirement(pin) for pin in pip]
+
+
+def environment_python():
+    """The version of Python in environment.yml, written in the one form that Binder reads."""
+    [python] = [part for part in environment()[0] if part.startswith("python")]
+    assert re.fullmatch(r"python=3\.\d+", python)
+    return python.removeprefix("python=")
+
+
+def installed(requirements, platform):
+    """Names and versions of the requirements that hold on a platform."""
+    return {
+        (canonicalize_name(requirement.name), str(requirement.specifier))
+        for requirement in requirements
+        if requirement.marker is None or requirement.marker.evaluate(platform)
+    }
+
+
+def project_files():
+    """The files under version control, or about to be."""
+    command = "git -c safe.directory=* ls-files -z --cached --others --exclude-standard".split()
+    names = subprocess.check_output(command, cwd=ROOT, text=True).split("\0")
+    return [name for name in names if (ROOT / name).is_file()]
+
+
+def copy_project(folder):
+    """Copy the files of the project, and nothing else, to a folder."""
+    for name in project_files():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, folder / name)
+
+
+with_history = pytest.mark.skipif(
+    not (ROOT / ".git").exists(), reason="a download without its history"
+)
+
+
+def make(folder, *arguments):
+    """Call make as a person at a terminal would, even if this test runs under make."""
+    variables = {k: v for k, v in os.environ.items() if not re.match("PYTHON$|MFLAGS|MAKE", k)}
+    return subprocess.run(
+        ["make", *arguments], cwd=folder, env=variables, capture_output=True, text=True
+    )

@@ -1,0 +1,1 @@
+"""What `make test-slow` runs: real kernels on JupyterLab, students' copies, the benchmark."""
