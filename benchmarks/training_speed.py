@@ -182,7 +182,8 @@ def plain_sweep(x: np.ndarray, seed: int, epochs: int) -> Result:
 
 def course_sweep(x: np.ndarray, seed: int, epochs: int) -> Result:
     """The same models by the course's `sweep` on this machine's cores: all seconds."""
-    from helpers.beta import Setting, sweep, train
+    from helpers.beta import Setting, train
+    from helpers.sweep import sweep
 
     start = time.perf_counter()
     settings = [Setting(beta, seed, epochs, images=min(len(x), 55_000)) for beta in BETAS]

@@ -1,18 +1,12 @@
 """The fused, compiled training is Adam on single batches, told by an independent plain loop."""
 
+from helpers import progress_line as module
 from helpers import training
 from helpers.decoder import build_decoder
 from helpers.encoder import build_encoder
+from helpers.progress_line import Progress, progress_line
 from helpers.sampling import add_sampling
-from helpers.training import (
-    VAE,
-    Chunks,
-    Progress,
-    build_vae,
-    compile_with_adam,
-    load_vae,
-    progress_line,
-)
+from helpers.training import VAE, Chunks, build_vae, compile_with_adam, load_vae
 
 import json
 import os
@@ -418,13 +412,13 @@ def record_display(monkeypatch):
         lines.append(data["text/plain"])
         return Handle()
 
-    monkeypatch.setattr(training, "display", display)
+    monkeypatch.setattr(module, "display", display)
     return lines
 
 
 def test_progress_is_one_line(monkeypatch):
     lines = record_display(monkeypatch)
-    monkeypatch.setattr(training, "get_ipython", object)
+    monkeypatch.setattr(module, "get_ipython", object)
     progress = Progress()
     progress.set_params({"epochs": 4})
     progress.on_train_begin()
@@ -439,7 +433,7 @@ def test_progress_is_one_line(monkeypatch):
 
 def test_a_progress_line_tells_what_is_done(monkeypatch):
     lines = record_display(monkeypatch)
-    monkeypatch.setattr(training, "get_ipython", object)
+    monkeypatch.setattr(module, "get_ipython", object)
     update = progress_line("starting ...", "model")
     assert lines == ["starting ..."]
     update(0, 8)

@@ -23,7 +23,7 @@ vae = build_vae(seed=1)
 """
 SLOW = """
 import time
-from helpers.beta import sweep
+from helpers.sweep import sweep
 def train(k):
     time.sleep(0.5)
     return k * k

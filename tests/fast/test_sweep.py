@@ -1,0 +1,379 @@
+"""Sweeps that outlive the processes they run on."""
+
+from helpers import sweep as module
+from helpers.beta import Setting, train
+from helpers.sweep import WORKER_MEMORY, sweep, workers_that_fit
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import psutil
+import pytest
+from distributed import Client
+
+PATIENCE = 60  # seconds, for what takes a few on an idle machine
+DASK = Path(sys.executable).with_name("dask")
+SHORT = Setting(epochs=1, images=640)
+SETTINGS = [
+    SHORT._replace(beta=4.0),
+    SHORT._replace(seed=2, reconstruction_weight=0.5),
+    SHORT._replace(warm_up=10, beta_start=0.5, free_nats=0.5),
+]
+
+
+def wait_for(condition):
+    """What `condition` returns, as soon as that is true."""
+    end = time.monotonic() + PATIENCE
+    while not (value := condition()):
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.02)
+    return value
+
+
+# What the sweeps run in place of training: it leaves its process id in the folder of its
+# setting. At the top of a module, so that processes elsewhere can import it.
+
+
+def note(setting):
+    folder, name = setting
+    with Path(folder, str(name)).open("a") as file:
+        file.write(f"{os.getpid()}\n")
+    return name
+
+
+def noted(setting):
+    """The ids of the processes that ran a setting."""
+    file = Path(setting[0], str(setting[1]))
+    return [int(line) for line in file.read_text().split()] if file.exists() else []
+
+
+def be_killed_once(setting):
+    """`note`, but the first attempt at the setting named "victim" does not end by itself."""
+    note(setting)
+    if setting[1] == "victim" and len(noted(setting)) == 1:
+        time.sleep(2 * PATIENCE)
+        raise AssertionError("nobody killed this process")
+    return setting[1]
+
+
+def fail_after_others(setting):
+    """`note`, but the setting named "bad" waits for a sign and fails."""
+    if setting[1] == "bad":
+        wait_for(Path(setting[0], "sign").exists)
+        raise ZeroDivisionError("no reason")
+    return note(setting)
+
+
+class Arriving(dict):
+    """Results that do something in the middle of a sweep."""
+
+    def __init__(self, count, act):
+        """Call `act` once, as soon as there are `count` results."""
+        super().__init__()
+        self.count, self.act = count, act
+
+    def __setitem__(self, setting, result):
+        """Take a result."""
+        super().__setitem__(setting, result)
+        if len(self) == self.count:
+            self.act()
+
+
+@contextlib.contextmanager
+def running(folder):
+    """A function that starts `dask` with its arguments; all that it started is killed at last."""
+    started = []
+
+    def start(*arguments):
+        log = (folder / f"{arguments[0]}-{len(started)}.log").open("w")
+        with log:
+            process = subprocess.Popen(
+                [DASK, *arguments, "--no-dashboard"],
+                cwd=folder,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,  # a group of its own, with the nanny's children
+            )
+        started.append(process)
+        return process
+
+    try:
+        yield start
+    finally:
+        for process in started:
+            kill_group(process)
+
+
+def kill_group(process):
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait(PATIENCE)
+
+
+def start_scheduler(start, folder):
+    """A scheduler's process and its address."""
+    file = folder / "scheduler.json"
+    process = start("scheduler", "--host", "127.0.0.1", "--port", "0", "--scheduler-file", file)
+    wait_for(lambda: file.exists() and file.read_text().endswith("}"))
+    return process, json.loads(file.read_text())["address"]
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    """The address of a scheduler with two workers, started as a cluster's user would."""
+    folder = tmp_path_factory.mktemp("cluster")
+    with running(folder) as start:
+        _, address = start_scheduler(start, folder)
+        for _ in range(2):
+            start("worker", address)
+        yield address
+
+
+@pytest.fixture(scope="module", params=["local", "cluster"])
+def place(request):
+    """Where a sweep runs, as its arguments say it: two local processes, or the cluster."""
+    if request.param == "local":
+        return {"workers": 2}
+    return {"scheduler": request.getfixturevalue("cluster")}
+
+
+def test_results_stand_in_the_order_of_the_settings():
+    ran = []
+    results = sweep(lambda setting: ran.append(setting) or -setting, [3, 1, 3, 2, 1], workers=0)
+    assert list(results.items()) == [(3, -3), (1, -1), (2, -2)]
+    assert ran == [3, 1, 2]
+
+
+def test_results_fill_as_they_arrive_and_are_not_trained_again():
+    results = {2: "known", 9: "of another sweep"}
+    seen = []
+    assert sweep(lambda _: seen.append({*results}), [1, 2, 3], results, workers=0) == {
+        1: None,
+        2: "known",
+        3: None,
+    }
+    assert seen == [{2, 9}, {1, 2, 9}]
+    assert {*results} == {1, 2, 3, 9}
+    assert sweep(None, [3, 1], results) == {3: None, 1: None}
+    assert sweep(None, [3], results, scheduler="tcp://nowhere:1") == {3: None}  # not asked for
+
+
+def test_progress_counts_the_results(monkeypatch):
+    shown = []
+    monkeypatch.setattr(module, "progress_line", lambda *_: lambda *counts: shown.append(counts))
+    sweep(str, [1, 2, 3, 4], {2: "known", 9: "of another sweep"}, workers=0)
+    assert shown == [(2, 4), (3, 4), (4, 4)]
+
+
+def test_an_error_names_its_setting_and_keeps_what_was_finished():
+    results = {}
+    with pytest.raises(ZeroDivisionError) as caught:
+        sweep(lambda setting: 1 / setting, [2, 1, 0, 4], results, workers=0)
+    assert "(0)" in caught.value.__notes__[0]
+    assert results == {2: 0.5, 1: 1.0}
+    with pytest.raises(ValueError, match=r"^beta: expected") as caught:
+        sweep(train, [SHORT._replace(beta=-1.0)], workers=0)
+    assert "train(Setting(beta=-1.0, seed=1," in caught.value.__notes__[0]
+
+
+def test_an_interrupt_keeps_what_was_finished():
+    def interrupted(setting):
+        if setting == 2:
+            raise KeyboardInterrupt
+        return setting
+
+    results = {}
+    with pytest.raises(KeyboardInterrupt):
+        sweep(interrupted, [0, 1, 2, 3], results, workers=0)
+    assert results == {0: 0, 1: 1}
+    assert sweep(str, [0, 1, 2, 3], results, workers=0) == {0: 0, 1: 1, 2: "2", 3: "3"}
+
+
+def test_the_numbers_are_the_same_everywhere(place, monkeypatch):
+    # Less than the processes take: Dask must not pause them for it.
+    monkeypatch.setattr("distributed.system.MEMORY_LIMIT", 10**9)
+    arrived = {}
+    np.testing.assert_equal(
+        sweep(train, SETTINGS, arrived, **place), sweep(train, SETTINGS, workers=0)
+    )
+    assert {*arrived} == {*SETTINGS}
+
+
+def test_a_killed_worker_costs_only_what_it_was_running(place, tmp_path):
+    folder = str(tmp_path)
+    others = [(folder, name) for name in range(7)]
+    victim = (folder, "victim")
+    arrived = []
+
+    def kill():
+        [pid] = wait_for(lambda: noted(victim))
+        arrived.extend(results)
+        # Dask hears of an arrival a moment later; until then the result would count as lost.
+        client = Client.current()
+        wait_for(lambda: {*client.who_has()} <= {*client.futures})
+        os.kill(pid, signal.SIGKILL)
+
+    # The last in the queue. Two at most may be stuck behind it, in the other thread of its
+    # worker and in what was sent there beforehand.
+    results = Arriving(5, kill)
+    settings = [*others, victim]
+    expected = {setting: setting[1] for setting in settings}
+    assert sweep(be_killed_once, settings, results, **place) == results == expected
+    assert [len(noted(setting)) for setting in arrived] == [1] * 5
+    killed, again = noted(victim)
+    assert killed != again
+    assert os.getpid() not in {pid for setting in settings for pid in noted(setting)}
+
+
+def test_an_error_on_a_cluster_names_its_setting_and_keeps_what_was_finished(cluster, tmp_path):
+    settings = [(str(tmp_path), name) for name in (0, 1, 2, "bad")]
+    results = Arriving(1, (tmp_path / "sign").touch)
+    with pytest.raises(ZeroDivisionError, match="no reason") as caught:
+        sweep(fail_after_others, settings, results, scheduler=cluster)
+    assert str(settings[-1]) in caught.value.__notes__[0]
+    assert results
+    assert all(result == setting[1] for setting, result in results.items())
+
+
+def test_a_lost_scheduler_keeps_what_was_finished(tmp_path):
+    settings = [(str(tmp_path), name) for name in (0, 1, "victim")]
+    with running(tmp_path) as start:
+        scheduler, address = start_scheduler(start, tmp_path)
+        start("worker", address, "--nthreads", "1")
+
+        def kill():
+            wait_for(lambda: noted(settings[2]))
+            kill_group(scheduler)
+
+        results = Arriving(2, kill)
+        with pytest.raises(ConnectionError, match=f"^scheduler: {address} was lost .* 1 of 3"):
+            sweep(be_killed_once, settings, results, scheduler=address)
+    assert results == {settings[0]: 0, settings[1]: 1}
+
+
+@contextlib.contextmanager
+def listening(greeting):
+    """The address of a server that greets whoever connects, if with anything, and is silent."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def greet():
+            with contextlib.suppress(OSError):  # closed at last
+                while True:
+                    connection, _ = server.accept()
+                    connection.sendall(greeting)
+                    connections.append(connection)
+
+        connections = []
+        thread = threading.Thread(target=greet)
+        thread.start()
+        yield f"tcp://127.0.0.1:{server.getsockname()[1]}"
+        server.shutdown(socket.SHUT_RDWR)
+        thread.join()
+        for connection in connections:
+            connection.close()
+
+
+def assert_unreachable(address):
+    results = {0: "known"}
+    with pytest.raises(ConnectionError, match=r"^scheduler: ") as caught:
+        sweep(str, [0, 1], results, scheduler=address)
+    assert repr(address) in str(caught.value)
+    assert results == {0: "known"}
+
+
+def free_address():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return f"tcp://127.0.0.1:{server.getsockname()[1]}"
+
+
+@pytest.mark.parametrize("address", ["", "nonsense", "tcp://", "no://where:1"])
+def test_an_address_that_is_none_is_an_error(address):
+    assert_unreachable(address)
+
+
+def test_a_scheduler_that_is_not_there_is_an_error():
+    assert_unreachable(free_address())
+
+
+@pytest.mark.parametrize(
+    ("scheme", "greeting"), [("tcp", b""), ("tls", b""), ("tcp", b"SSH-2.0-OpenSSH_9.6\r\n")]
+)
+def test_a_server_that_is_no_scheduler_is_an_error(scheme, greeting, monkeypatch):
+    monkeypatch.setattr(module, "CONNECT_SECONDS", 1)
+    with listening(greeting) as address:
+        assert_unreachable(address.replace("tcp", scheme))
+
+
+def test_a_scheduler_without_workers_is_an_error(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "CONNECT_SECONDS", 1)
+    with running(tmp_path) as start:
+        _, address = start_scheduler(start, tmp_path)
+        assert_unreachable(address)
+
+
+# A notebook's functions are in no module that a worker could import; `python -c` is like that.
+NOTEBOOK = """
+import helpers
+from helpers import sweep
+import os
+import sys
+
+def add(setting):
+    return os.getpid(), setting + offset
+
+offset = 40
+for address in {addresses}:
+    try:
+        sweep.CONNECT_SECONDS = 1
+        sweep.sweep(add, [1], scheduler=address)
+    except ConnectionError:
+        print("unreachable")
+print("from here on Dask may warn", file=sys.stderr, flush=True)
+results = sweep.sweep(add, [1, 2, 3], workers=1)
+print([result for _, result in results.values()])
+print(len({{pid for pid, _ in results.values()}} - {{os.getpid()}}), "process")
+"""
+
+
+def test_a_notebook_sweeps_its_own_functions_and_errors_come_without_noise(tmp_path):
+    with listening(b"") as silent:
+        code = NOTEBOOK.format(addresses=["nonsense", free_address(), silent])
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=3 * PATIENCE,
+        )
+    assert done.stderr.startswith("from here on Dask may warn")
+    assert done.stdout.splitlines() == ["unreachable"] * 3 + ["[41, 42, 43]", "1 process"]
+
+
+@pytest.mark.parametrize(
+    ("cores", "free", "limit", "fit"),
+    [(4, 9.5, 99, 4), (8, 3.5, 99, 3), (8, 99, 2.5, 2), (8, 0.5, 99, 0), (8, 99, -0.5, 0)],
+)
+def test_workers_fit_into_cores_and_memory(monkeypatch, cores, free, limit, fit):
+    available = SimpleNamespace(available=free * WORKER_MEMORY)
+    own = psutil.Process().memory_info().rss
+    monkeypatch.setattr(module, "CPU_COUNT", cores)
+    monkeypatch.setattr(module, "MEMORY_LIMIT", own + limit * WORKER_MEMORY)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: available)
+    assert workers_that_fit() == fit
+
+
+@pytest.mark.parametrize(("fit", "settings"), [(0, [1, 2]), (1, [1, 2]), (8, [1]), (8, [])])
+def test_fewer_than_two_workers_are_this_process(monkeypatch, fit, settings):
+    monkeypatch.setattr(module, "workers_that_fit", lambda: fit)
+    results = sweep(lambda _: os.getpid(), settings)
+    assert results == dict.fromkeys(settings, os.getpid())
