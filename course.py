@@ -22,9 +22,7 @@ VERSIONS = [(3, 11), (3, 12), (3, 13)]
 VALUES = "WITH HANDOUT STUDENTS NOTEBOOK REPOSITORY RESOLUTION CHROMIUM".split()
 NOTEBOOKS = [f"notebooks/{path.name}" for path in sorted(ROOT.glob("notebooks/*.ipynb"))]
 # A folder that a .pth file names is searched for modules; Python reads it in its own encoding.
-ADD_COURSE = (
-    "from sysconfig import get_path; print({!r}, file=open(get_path('purelib') + '/c.pth', 'w'))"
-)
+ADD_COURSE = "import sysconfig as s; open(s.get_path('purelib') + '/course.pth', 'w').write({!r})"
 NO_NEWS = "jupyterlab.labextensions disable --log-level=ERROR --level=sys_prefix "
 NO_NEWS += "@jupyterlab/apputils-extension:announcements"
 # JupyterLab listens on this machine alone; as root (in a container, say) it starts only if told.

@@ -1,6 +1,6 @@
 """Exercises of notebook 00."""
 
-from helpers.exercises.engine import Build, Choice, Number
+from helpers.exercises.engine import Build, Choice, Number, slips
 
 from math import exp, log
 
@@ -15,12 +15,8 @@ def _clouds() -> list[tuple]:
     return [(rng.normal(0, 3, (m, d)), rng.normal(0, 3, (n, d))) for m, n, d in sizes]
 
 
-def _differences(points: np.ndarray, known: np.ndarray) -> np.ndarray:
-    return points[:, None, :] - known[None, :, :]
-
-
 def _distances(points: np.ndarray, known: np.ndarray) -> np.ndarray:
-    return np.linalg.norm(_differences(points, known), axis=2)
+    return np.linalg.norm(points[:, None] - known, axis=2)
 
 
 EXERCISES = {
@@ -65,32 +61,30 @@ EXERCISES = {
         _clouds,
         "One distance for each pair of a point and a code, and then the smallest for each point. "
         "The tree in the notebook finds the same without computing all pairs.",
-        {
+        slips(
             "These are the distances from each code to its nearest point. It is asked the other "
-            "way round.": lambda p, k: _distances(p, k).min(axis=0),
-            "These are squared distances. The root is missing.": (
-                lambda p, k: (_distances(p, k) ** 2).min(axis=1)
-            ),
-            "This is the mean over all codes. Only the nearest one counts.": (
-                lambda p, k: _distances(p, k).mean(axis=1)
-            ),
-            "This is the distance to the farthest code.": lambda p, k: _distances(p, k).max(axis=1),
-            "This is the number of the nearest code. How far away is it?": (
-                lambda p, k: _distances(p, k).argmin(axis=1)
-            ),
+            "way round.",
+            lambda p, k: _distances(p, k).min(axis=0),
+            "These are squared distances. The root is missing.",
+            lambda p, k: (_distances(p, k) ** 2).min(axis=1),
+            "This is the mean over all codes. Only the nearest one counts.",
+            lambda p, k: _distances(p, k).mean(axis=1),
+            "This is the distance to the farthest code.",
+            lambda p, k: _distances(p, k).max(axis=1),
+            "This is the number of the nearest code. How far away is it?",
+            lambda p, k: _distances(p, k).argmin(axis=1),
             "This adds up the differences without their signs. A straight line is shorter, by "
-            "Pythagoras.": lambda p, k: np.abs(_differences(p, k)).sum(axis=2).min(axis=1),
-            "This is the distance to the centre of all codes. No code need lie there.": (
-                lambda p, k: np.linalg.norm(p - k.mean(axis=0), axis=1)
-            ),
-            "All pairs came out, a row for each point. Which entry of a row is wanted?": _distances,
-            "One number came out, the smallest of all pairs. Every point has its own.": (
-                lambda p, k: _distances(p, k).min()
-            ),
-            "The nearest codes themselves came out. How far are they from the points?": (
-                lambda p, k: k[_distances(p, k).argmin(axis=1)]
-            ),
-        },
+            "Pythagoras.",
+            lambda p, k: np.abs(p[:, None] - k).sum(axis=2).min(axis=1),
+            "This is the distance to the centre of all codes. No code need lie there.",
+            lambda p, k: np.linalg.norm(p - k.mean(axis=0), axis=1),
+            "All pairs came out, a row for each point. Which entry of a row is wanted?",
+            _distances,
+            "One number came out, the smallest of all pairs. Every point has its own.",
+            lambda p, k: _distances(p, k).min(),
+            "The nearest codes themselves came out. How far are they from the points?",
+            lambda p, k: k[_distances(p, k).argmin(axis=1)],
+        ),
     ),
     4: Choice(
         "explore",

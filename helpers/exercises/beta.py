@@ -1,18 +1,17 @@
 """Exercises of notebook 07."""
 
-from helpers.exercises.engine import Build, Choice, Number
+from helpers.exercises.engine import Build, Choice, Number, slips
 
 import numpy as np
 from keras import ops
 
 
 def _batches() -> list[tuple]:
-    cases = [
-        (120.5, [0.3, 1.1, 0.7], 10.0, 5.0),  # below the target
-        (98.0, [2.5, 0.2, 1.9, 0.01, 3.3], 4.0, 3.0),  # above
-        (150.0, [0.6, 0.9], 0.5, 20.0),
+    return [
+        (np.float32(120.5), np.float32([0.3, 1.1, 0.7]), 10.0, 5.0),  # below the target
+        (np.float32(98), np.float32([2.5, 0.2, 1.9, 0.01, 3.3]), 4.0, 3.0),  # above
+        (np.float32(150), np.float32([0.6, 0.9]), 0.5, 20.0),
     ]
-    return [(np.float32(d), np.float32(kl), weight, target) for d, kl, weight, target in cases]
 
 
 EXERCISES = {
@@ -53,38 +52,28 @@ EXERCISES = {
         _batches,
         "Below the target each nat of KL is paid for, above it is charged; so the weight, if it "
         "is large enough, holds the KL at C, and all that is left to lower is the distortion.",
-        {
-            "A KL below the target is rewarded here. A distance has no sign.": (
-                lambda d, kl, weight, target: d + weight * (ops.sum(kl) - target)
-            ),
-            "The target holds for the sum over the units, not for each unit.": (
-                lambda d, kl, weight, target: d + weight * ops.sum(ops.abs(kl - target))
-            ),
-            "This is a mean over the units. The KL of a code is their sum.": (
-                lambda d, kl, weight, target: d + weight * ops.abs(ops.mean(kl) - target)
-            ),
-            "This is the squared distance. It hardly pulls when the KL is near the target.": (
-                lambda d, kl, weight, target: d + weight * ops.square(ops.sum(kl) - target)
-            ),
-            "This is an allowance: below the target the loss should still depend on the KL.": (
-                lambda d, kl, weight, target: d + weight * ops.maximum(ops.sum(kl), target)
-            ),
-            "Below the target nothing is charged here, so nothing pulls the KL up.": (
-                lambda d, kl, weight, target: d + weight * ops.relu(ops.sum(kl) - target)
-            ),
-            "The weight belongs to the distance, not to the KL before the target is taken off.": (
-                lambda d, kl, weight, target: d + ops.abs(weight * ops.sum(kl) - target)
-            ),
-            "The weight is missing.": (
-                lambda d, kl, weight, target: d + ops.abs(ops.sum(kl) - target)
-            ),
-            "The reconstruction is missing: without it no code need say anything.": (
-                lambda d, kl, weight, target: weight * ops.abs(ops.sum(kl) - target)
-            ),
-            "The weight multiplies the reconstruction, too.": (
-                lambda d, kl, weight, target: weight * (d + ops.abs(ops.sum(kl) - target))
-            ),
-        },
+        slips(
+            "A KL below the target is rewarded here. A distance has no sign.",
+            lambda d, kl, weight, target: d + weight * (ops.sum(kl) - target),
+            "The target holds for the sum over the units, not for each unit.",
+            lambda d, kl, weight, target: d + weight * ops.sum(ops.abs(kl - target)),
+            "This is a mean over the units. The KL of a code is their sum.",
+            lambda d, kl, weight, target: d + weight * ops.abs(ops.mean(kl) - target),
+            "This is the squared distance. It hardly pulls when the KL is near the target.",
+            lambda d, kl, weight, target: d + weight * ops.square(ops.sum(kl) - target),
+            "This is an allowance: below the target the loss should still depend on the KL.",
+            lambda d, kl, weight, target: d + weight * ops.maximum(ops.sum(kl), target),
+            "Below the target nothing is charged here, so nothing pulls the KL up.",
+            lambda d, kl, weight, target: d + weight * ops.relu(ops.sum(kl) - target),
+            "The weight belongs to the distance, not to the KL before the target is taken off.",
+            lambda d, kl, weight, target: d + ops.abs(weight * ops.sum(kl) - target),
+            "The weight is missing.",
+            lambda d, kl, weight, target: d + ops.abs(ops.sum(kl) - target),
+            "The reconstruction is missing: without it no code need say anything.",
+            lambda d, kl, weight, target: weight * ops.abs(ops.sum(kl) - target),
+            "The weight multiplies the reconstruction, too.",
+            lambda d, kl, weight, target: weight * (d + ops.abs(ops.sum(kl) - target)),
+        ),
         gradient=(0, 1),
     ),
     4: Choice(

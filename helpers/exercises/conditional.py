@@ -1,6 +1,6 @@
 """Exercises of notebook 10."""
 
-from helpers.exercises.engine import Build, Choice, Number
+from helpers.exercises.engine import Build, Choice, Number, slips
 
 from collections.abc import Callable
 
@@ -68,36 +68,32 @@ EXERCISES = {
         _weights,
         "A one-hot label picks one row of w1, an offset for each hidden unit; from there on the "
         "decoder is the one of notebook 3.",
-        {
-            "The label is left out: these pictures do not depend on y.": _decoder(lambda z, y: z),
-            "Code and label are joined in the wrong order: the first rows of w1 belong to z.": (
-                _decoder(lambda z, y: np.concatenate([np.eye(10)[y], z], axis=1))
-            ),
-            "The digit went in as one number. Its ten rows of w1 ask for ten numbers.": (
-                _decoder(lambda z, y: np.concatenate([z, y[:, None]], axis=1))
-            ),
-            "The digit stands in all ten places. One-hot is 1 in a single one, 0 elsewhere.": (
-                _decoder(lambda z, y: np.concatenate([z, np.tile(y[:, None], 10)], axis=1))
-            ),
-            "The digit stands in its own place. One-hot has a 1 there, whichever digit it is.": (
-                _decoder(lambda z, y: np.concatenate([z, y[:, None] * np.eye(10)[y]], axis=1))
-            ),
-            "The place of the digit is off by one. Which one is the place of 0?": (
-                _decoder(lambda z, y: np.concatenate([z, np.eye(10)[y - 1]], axis=1))
-            ),
-            "All codes got the label of the first. Each row has its own digit.": (
-                _decoder(lambda z, y: np.concatenate([z, np.eye(10)[0 * y + y[0]]], axis=1))
-            ),
-            "A softmax lets all pixels share one ink. Each pixel is a coin of its own.": (
-                _decoder(end=lambda logits: softmax(logits, axis=1))
-            ),
-            "These are the logits. Probabilities are asked.": _decoder(end=lambda logits: logits),
-            "The ReLU of the hidden layer is missing.": _decoder(bend=lambda hidden: hidden),
-            "The hidden layer has a ReLU. The sigmoid comes at the end.": _decoder(bend=expit),
-            "The ReLU stands after the last layer, too, so that no pixel falls below a half.": (
-                _decoder(end=lambda logits: expit(np.maximum(logits, 0)))
-            ),
-        },
+        slips(
+            "The label is left out: these pictures do not depend on y.",
+            _decoder(lambda z, y: z),
+            "Code and label are joined in the wrong order: the first rows of w1 belong to z.",
+            _decoder(lambda z, y: np.concatenate([np.eye(10)[y], z], axis=1)),
+            "The digit went in as one number. Its ten rows of w1 ask for ten numbers.",
+            _decoder(lambda z, y: np.concatenate([z, y[:, None]], axis=1)),
+            "The digit stands in all ten places. One-hot is 1 in a single one, 0 elsewhere.",
+            _decoder(lambda z, y: np.concatenate([z, np.tile(y[:, None], 10)], axis=1)),
+            "The digit stands in its own place. One-hot has a 1 there, whichever digit it is.",
+            _decoder(lambda z, y: np.concatenate([z, y[:, None] * np.eye(10)[y]], axis=1)),
+            "The place of the digit is off by one. Which one is the place of 0?",
+            _decoder(lambda z, y: np.concatenate([z, np.eye(10)[y - 1]], axis=1)),
+            "All codes got the label of the first. Each row has its own digit.",
+            _decoder(lambda z, y: np.concatenate([z, np.eye(10)[0 * y + y[0]]], axis=1)),
+            "A softmax lets all pixels share one ink. Each pixel is a coin of its own.",
+            _decoder(end=lambda logits: softmax(logits, axis=1)),
+            "These are the logits. Probabilities are asked.",
+            _decoder(end=lambda logits: logits),
+            "The ReLU of the hidden layer is missing.",
+            _decoder(bend=lambda hidden: hidden),
+            "The hidden layer has a ReLU. The sigmoid comes at the end.",
+            _decoder(bend=expit),
+            "The ReLU stands after the last layer, too, so that no pixel falls below a half.",
+            _decoder(end=lambda logits: expit(np.maximum(logits, 0))),
+        ),
         measure=_as_one_array,
     ),
     3: Build(
@@ -106,36 +102,28 @@ EXERCISES = {
         _scores,
         "Bayes' rule in logs: add log p(y) to the score, then divide by the sum over all labels, "
         "which is a softmax. With equal frequencies log p(y) cancels.",
-        {
-            "The frequency of the labels is left out.": lambda s, f: softmax(s.T, axis=1),
-            "The frequency itself was added to a log. Products turn into sums of logs.": (
-                lambda s, f: softmax(s.T + f, axis=1)
-            ),
-            "The log score was multiplied by the frequency. Which of the two is a log?": (
-                lambda s, f: softmax(s.T * f, axis=1)
-            ),
-            "The frequency came after the division by the sum, so the rows do not add up to 1.": (
-                lambda s, f: softmax(s.T, axis=1) * f
-            ),
-            "The sum ran over the images. For each image the labels must add up to 1.": (
-                lambda s, f: softmax(s.T + np.log(f), axis=0)
-            ),
-            "The values are right, but labels are in rows. One row for each image is asked.": (
-                lambda s, f: softmax(s + np.log(f)[:, None], axis=0)
-            ),
-            "This is log p(x, y). Bayes' rule goes on: exp, and divide by the sum over labels.": (
-                lambda s, f: s.T + np.log(f)
-            ),
-            "This is log p(y given x). The probability itself is asked.": (
-                lambda s, f: np.log(softmax(s.T + np.log(f), axis=1))
-            ),
-            "The rows do not add up to 1: divide by the sum over the labels.": (
-                lambda s, f: np.exp(s.T + np.log(f) - (s.T + np.log(f)).max(axis=1, keepdims=True))
-            ),
-            "Only the guess came out. How sure is the model of it?": (
-                lambda s, f: np.argmax(s.T + np.log(f), axis=1)
-            ),
-        },
+        slips(
+            "The frequency of the labels is left out.",
+            lambda s, f: softmax(s.T, axis=1),
+            "The frequency itself was added to a log. Products turn into sums of logs.",
+            lambda s, f: softmax(s.T + f, axis=1),
+            "The log score was multiplied by the frequency. Which of the two is a log?",
+            lambda s, f: softmax(s.T * f, axis=1),
+            "The frequency came after the division by the sum, so the rows do not add up to 1.",
+            lambda s, f: softmax(s.T, axis=1) * f,
+            "The sum ran over the images. For each image the labels must add up to 1.",
+            lambda s, f: softmax(s.T + np.log(f), axis=0),
+            "The values are right, but labels are in rows. One row for each image is asked.",
+            lambda s, f: softmax(s + np.log(f)[:, None], axis=0),
+            "This is log p(x, y). Bayes' rule goes on: exp, and divide by the sum over labels.",
+            lambda s, f: s.T + np.log(f),
+            "This is log p(y given x). The probability itself is asked.",
+            lambda s, f: np.log(softmax(s.T + np.log(f), axis=1)),
+            "The rows do not add up to 1: divide by the sum over the labels.",
+            lambda s, f: np.exp(s.T + np.log(f) - (s.T + np.log(f)).max(axis=1, keepdims=True)),
+            "Only the guess came out. How sure is the model of it?",
+            lambda s, f: np.argmax(s.T + np.log(f), axis=1),
+        ),
         measure=_as_one_array,
     ),
     4: Choice(

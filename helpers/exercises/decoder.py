@@ -1,6 +1,6 @@
 """Exercises of notebook 03."""
 
-from helpers.exercises.engine import Build, Number
+from helpers.exercises.engine import Build, Number, slips
 
 from collections.abc import Callable
 from math import log
@@ -14,10 +14,6 @@ def _sigmoid(a: np.ndarray) -> np.ndarray:
 
 def _relu(a: np.ndarray) -> np.ndarray:
     return np.maximum(a, 0)
-
-
-def _softmax(a: np.ndarray) -> np.ndarray:
-    return np.exp(a) / np.exp(a).sum(axis=-1, keepdims=True)
 
 
 def _codes() -> list[tuple]:
@@ -94,29 +90,29 @@ EXERCISES = {
         _codes,
         "Two layers and the sigmoid are all that the generator is. Everything it will ever know "
         "about digits lies in these four arrays.",
-        {
-            "These are logits. What turns them into probabilities?": _generate(end=np.asarray),
-            "The hidden layer has an activation. What does ReLU do to negative values?": _generate(
-                np.asarray
-            ),
-            "The logits may be negative: ReLU belongs to the hidden layer alone.": _generate(
-                end=lambda a: _sigmoid(_relu(a))
-            ),
-            "The hidden layer's bias is missing.": _generate(first=0),
-            "The bias of the pixels is missing.": _generate(second=0),
-            "The bias belongs inside of the ReLU: product, bias, then ReLU.": (
-                lambda codes, w: _sigmoid((_relu(codes @ w[0]) + w[1]) @ w[2] + w[3])
-            ),
-            "Both biases are missing: each layer adds one after its product.": _generate(
-                first=0, second=0
-            ),
-            "The sign in the exponent of the sigmoid: this is the probability of paper.": _generate(
-                end=lambda a: _sigmoid(-a)
-            ),
+        slips(
+            "These are logits. What turns them into probabilities?",
+            _generate(end=np.asarray),
+            "The hidden layer has an activation. What does ReLU do to negative values?",
+            _generate(np.asarray),
+            "The logits may be negative: ReLU belongs to the hidden layer alone.",
+            _generate(end=lambda a: _sigmoid(_relu(a))),
+            "The hidden layer's bias is missing.",
+            _generate(first=0),
+            "The bias of the pixels is missing.",
+            _generate(second=0),
+            "The bias belongs inside of the ReLU: product, bias, then ReLU.",
+            lambda codes, w: _sigmoid((_relu(codes @ w[0]) + w[1]) @ w[2] + w[3]),
+            "Both biases are missing: each layer adds one after its product.",
+            _generate(first=0, second=0),
+            "The sign in the exponent of the sigmoid: this is the probability of paper.",
+            _generate(end=lambda a: _sigmoid(-a)),
             "This is a softmax, which makes the pixels of a picture share one unit of "
-            "probability. Each pixel has a probability of its own.": _generate(end=_softmax),
-            "That is a sigmoid in the hidden layer, too. It has a ReLU.": _generate(_sigmoid),
-        },
+            "probability. Each pixel has a probability of its own.",
+            _generate(end=lambda a: np.exp(a) / np.exp(a).sum(axis=-1, keepdims=True)),
+            "That is a sigmoid in the hidden layer, too. It has a ReLU.",
+            _generate(_sigmoid),
+        ),
     ),
     4: Number(
         "explore",
@@ -141,26 +137,27 @@ EXERCISES = {
         _logits,
         "-log p = log(1 + exp(-logit)), the same function with the sign turned; exp(-|logit|) "
         "is at most 1, so nothing overflows.",
-        {
+        slips(
             "This is the price of ink said where there is paper. Which sign has the logit in "
-            "-log p?": _softplus,
+            "-log p?",
+            _softplus,
             "Infinite: exp overflows where its exponent is large, and then p is 0. In the formula "
-            "on the right no exponent is above 0.": lambda a: np.log(1 + np.exp(-a)),
-            "Where the logit is near 0 the logarithm counts, too: at 0 the price is log 2.": (
-                lambda a: _relu(-a)
-            ),
-            "Clipping p keeps the price finite, and makes it the same for every large mistake.": (
-                lambda a: -np.log(np.clip(np.exp(-_softplus(-a)), 1e-7, 1 - 1e-7))
-            ),
-            "The exponent needs a minus sign before |logit|.": (
-                lambda a: _relu(-a) + np.log(1 + np.exp(np.abs(a)))
-            ),
-            "Where the logit is large, this price is below 0. Which maximum belongs in front?": (
-                lambda a: np.log1p(np.exp(-np.abs(a))) - a
-            ),
-            "A price below 0? -log p is positive for every p below 1.": lambda a: -_softplus(-a),
-            "A mean came out. Each logit has a price of its own.": lambda a: _softplus(-a).mean(),
-            "A sum came out. Each logit has a price of its own.": lambda a: _softplus(-a).sum(),
-        },
+            "on the right no exponent is above 0.",
+            lambda a: np.log(1 + np.exp(-a)),
+            "Where the logit is near 0 the logarithm counts, too: at 0 the price is log 2.",
+            lambda a: _relu(-a),
+            "Clipping p keeps the price finite, and makes it the same for every large mistake.",
+            lambda a: -np.log(np.clip(np.exp(-_softplus(-a)), 1e-7, 1 - 1e-7)),
+            "The exponent needs a minus sign before |logit|.",
+            lambda a: _relu(-a) + np.log(1 + np.exp(np.abs(a))),
+            "Where the logit is large, this price is below 0. Which maximum belongs in front?",
+            lambda a: np.log1p(np.exp(-np.abs(a))) - a,
+            "A price below 0? -log p is positive for every p below 1.",
+            lambda a: -_softplus(-a),
+            "A mean came out. Each logit has a price of its own.",
+            lambda a: _softplus(-a).mean(),
+            "A sum came out. Each logit has a price of its own.",
+            lambda a: _softplus(-a).sum(),
+        ),
     ),
 }

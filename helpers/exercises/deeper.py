@@ -1,6 +1,6 @@
 """Exercises of notebook 09."""
 
-from helpers.exercises.engine import Build, Choice, Number
+from helpers.exercises.engine import Build, Choice, Number, slips
 
 from collections.abc import Callable
 
@@ -59,42 +59,34 @@ EXERCISES = {
         _steps,
         "Both parts meet at the peak, and the half cosine is flat at its two ends: no jump, a "
         "slow start of the fall, and a slow end.",
-        {
+        slips(
             "The way down begins at `first`, not at step 0: right after the climb it is at the "
-            "peak.": _rates(way=lambda step, steps, _: np.clip(step / steps, 0, 1)),
+            "peak.",
+            _rates(way=lambda step, steps, _: np.clip(step / steps, 0, 1)),
             "From `first` on only steps - first steps are left, and the rate should be 0 at "
-            "`steps`.": _rates(
-                way=lambda step, steps, first: np.clip((step - first) / steps, 0, 1)
-            ),
-            "After `steps` the cosine goes up again. Hold the rate at 0 there.": _rates(
-                way=lambda step, steps, first: (step - first) / (steps - first)
-            ),
-            "This is a whole period of the cosine: it is back at the peak in the end.": _rates(
-                lambda t: (1 + np.cos(2 * np.pi * t)) / 2
-            ),
-            "1 + cos runs from 2 to 0. Where is the half?": _rates(lambda t: 1 + np.cos(np.pi * t)),
-            "cos alone goes below 0. A learning rate never does.": _rates(
-                lambda t: np.cos(np.pi * t)
-            ),
-            "The sign of the cosine: this one rises from 0 to the peak after the warm-up.": _rates(
-                lambda t: (1 - np.cos(np.pi * t)) / 2
-            ),
-            "This is a straight line down. The fall should follow the cosine.": _rates(
-                lambda t: 1 - t
-            ),
-            "Without pi the angle stops at 1, long before half a turn.": _rates(
-                lambda t: (1 + np.cos(t)) / 2
-            ),
-            "The climb should reach the peak at `first`. This one would reach it at `steps`.": (
-                _rates(climb=lambda step, steps, _: step / steps)
-            ),
-            "Where is the warm-up? Before `first` the rate climbs from 0.": _rates(
-                climb=lambda *_: 1
-            ),
-            "The climb has the peak missing, or the fall: both are shares of it.": (
-                lambda step, peak, steps, first: _rates()(step, 1.0, steps, first)
-            ),
-        },
+            "`steps`.",
+            _rates(way=lambda step, steps, first: np.clip((step - first) / steps, 0, 1)),
+            "After `steps` the cosine goes up again. Hold the rate at 0 there.",
+            _rates(way=lambda step, steps, first: (step - first) / (steps - first)),
+            "This is a whole period of the cosine: it is back at the peak in the end.",
+            _rates(lambda t: (1 + np.cos(2 * np.pi * t)) / 2),
+            "1 + cos runs from 2 to 0. Where is the half?",
+            _rates(lambda t: 1 + np.cos(np.pi * t)),
+            "cos alone goes below 0. A learning rate never does.",
+            _rates(lambda t: np.cos(np.pi * t)),
+            "The sign of the cosine: this one rises from 0 to the peak after the warm-up.",
+            _rates(lambda t: (1 - np.cos(np.pi * t)) / 2),
+            "This is a straight line down. The fall should follow the cosine.",
+            _rates(lambda t: 1 - t),
+            "Without pi the angle stops at 1, long before half a turn.",
+            _rates(lambda t: (1 + np.cos(t)) / 2),
+            "The climb should reach the peak at `first`. This one would reach it at `steps`.",
+            _rates(climb=lambda step, steps, _: step / steps),
+            "Where is the warm-up? Before `first` the rate climbs from 0.",
+            _rates(climb=lambda *_: 1),
+            "The climb has the peak missing, or the fall: both are shares of it.",
+            lambda step, peak, steps, first: _rates()(step, 1.0, steps, first),
+        ),
     ),
     4: Choice(
         "explore",

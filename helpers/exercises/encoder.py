@@ -1,6 +1,6 @@
 """Exercises of notebook 01."""
 
-from helpers.exercises.engine import Build, Choice, Number
+from helpers.exercises.engine import Build, Choice, Number, slips
 
 from collections.abc import Callable
 
@@ -21,9 +21,8 @@ def _pair(*names: str) -> Callable[..., dict]:
 
 def _clouds() -> list[tuple]:
     rng = np.random.default_rng(4)
-    return [
-        (rng.normal(0, 2, shape), rng.normal(0.5, 1.5, shape)) for shape in [(5, 3), (1, 2), (4, 1)]
-    ]
+    shapes = [(5, 3), (1, 2), (4, 1)]
+    return [(rng.normal(0, 2, shape), rng.normal(0.5, 1.5, shape)) for shape in shapes]
 
 
 def _ends(reach: Callable) -> Callable:
@@ -80,27 +79,27 @@ EXERCISES = {
         _clouds,
         "The head gives a logarithm of a variance: exp undoes the logarithm, the half in it "
         "takes the root.",
-        {
-            "exp(z_log_var) is the variance. The ends are counted in standard deviations.": _ends(
-                lambda s: 2 * np.exp(s)
-            ),
+        slips(
+            "exp(z_log_var) is the variance. The ends are counted in standard deviations.",
+            _ends(lambda s: 2 * np.exp(s)),
             "Half of the logarithm of the variance is the logarithm of the standard deviation, "
-            "not yet the standard deviation.": _ends(lambda s: s),
-            "z_log_var is a logarithm. Nothing has undone it yet.": _ends(lambda s: 2 * s),
-            "This is the end of one standard deviation. The ellipses reach two.": _ends(
-                lambda s: np.exp(s / 2)
-            ),
+            "not yet the standard deviation.",
+            _ends(lambda s: s),
+            "z_log_var is a logarithm. Nothing has undone it yet.",
+            _ends(lambda s: 2 * s),
+            "This is the end of one standard deviation. The ellipses reach two.",
+            _ends(lambda s: np.exp(s / 2)),
             "Four standard deviations are the whole width of an ellipse. How far is it from the "
-            "centre to the edge?": _ends(lambda s: 4 * np.exp(s / 2)),
+            "centre to the edge?",
+            _ends(lambda s: 4 * np.exp(s / 2)),
             "A minus sign in the exponent makes wide clouds narrow. Which way does the width go "
-            "when z_log_var grows?": _ends(lambda s: 2 * np.exp(-s / 2)),
-            "The two ends are exchanged. Which of them comes first?": (
-                lambda m, s: (m + 2 * np.exp(s / 2), m - 2 * np.exp(s / 2))
-            ),
-            "These clouds lie around 0. Where is their centre?": (
-                lambda m, s: (-2 * np.exp(s / 2), 2 * np.exp(s / 2))
-            ),
-        },
+            "when z_log_var grows?",
+            _ends(lambda s: 2 * np.exp(-s / 2)),
+            "The two ends are exchanged. Which of them comes first?",
+            lambda m, s: (m + 2 * np.exp(s / 2), m - 2 * np.exp(s / 2)),
+            "These clouds lie around 0. Where is their centre?",
+            lambda m, s: (-2 * np.exp(s / 2), 2 * np.exp(s / 2)),
+        ),
         measure=_pair("low ends", "high ends"),
     ),
     3: Choice(
@@ -135,29 +134,26 @@ EXERCISES = {
         _weights,
         "Each layer is a matrix product and a bias, and only the body has a ReLU. The two heads "
         "differ in their numbers and in nothing else.",
-        {
-            "The hidden layer has an activation: what does ReLU do to negative values?": _encode(
-                np.asarray
-            ),
-            "The heads have no activation. They may give negative numbers.": _encode(end=_relu),
-            "The hidden layer's bias is missing.": _encode(first=0),
-            "The biases of the heads are missing.": _encode(second=0),
-            "All biases are missing: each layer adds one after its product.": _encode(
-                first=0, second=0
-            ),
-            "The bias comes before the ReLU, not after it.": (
-                lambda w, x: tuple((_relu(x @ w[0]) + w[1]) @ w[k] + w[k + 1] for k in (2, 4))
-            ),
-            "The two heads are exchanged. Which pair of arrays comes first in the list?": (
-                lambda w, x: _encode()(w, x)[::-1]
-            ),
-            "The second head gives the log-variance as it is, without exp.": (
-                lambda w, x: (_encode()(w, x)[0], np.exp(_encode()(w, x)[1]))
-            ),
-            "That is a sigmoid in the hidden layer. The encoder has a ReLU there.": _encode(
-                lambda a: 1 / (1 + np.exp(-a))
-            ),
-        },
+        slips(
+            "The hidden layer has an activation: what does ReLU do to negative values?",
+            _encode(np.asarray),
+            "The heads have no activation. They may give negative numbers.",
+            _encode(end=_relu),
+            "The hidden layer's bias is missing.",
+            _encode(first=0),
+            "The biases of the heads are missing.",
+            _encode(second=0),
+            "All biases are missing: each layer adds one after its product.",
+            _encode(first=0, second=0),
+            "The bias comes before the ReLU, not after it.",
+            lambda w, x: tuple((_relu(x @ w[0]) + w[1]) @ w[k] + w[k + 1] for k in (2, 4)),
+            "The two heads are exchanged. Which pair of arrays comes first in the list?",
+            lambda w, x: _encode()(w, x)[::-1],
+            "The second head gives the log-variance as it is, without exp.",
+            lambda w, x: (_encode()(w, x)[0], np.exp(_encode()(w, x)[1])),
+            "That is a sigmoid in the hidden layer. The encoder has a ReLU there.",
+            _encode(lambda a: 1 / (1 + np.exp(-a))),
+        ),
         measure=_pair("z_mean", "z_log_var"),
     ),
 }

@@ -63,6 +63,11 @@ class Build(NamedTuple):
     kind: str = "build"
 
 
+def slips(*hints_and_functions: str | Callable) -> dict[str, Callable]:
+    """What a Build says is `wrong`, written as it is read: each hint, then its function."""
+    return dict(zip(hints_and_functions[::2], hints_and_functions[1::2], strict=True))
+
+
 class Verdict(NamedTuple):
     """What is found about an answer: right, wrong or waiting, and what to say."""
 

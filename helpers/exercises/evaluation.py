@@ -1,6 +1,6 @@
 """Exercises of notebook 08."""
 
-from helpers.exercises.engine import Build, Choice, Number
+from helpers.exercises.engine import Build, Choice, Number, slips
 
 import numpy as np
 from scipy.special import logsumexp
@@ -12,10 +12,6 @@ def _log_weights() -> list[tuple]:
     one = np.array([[-1000.0], [-800.0], [-3.5]])
     near = np.array([[-3.0, -1.0, 0.5, -0.2], [-1.0, -900.0, -40.0, -2.0]])
     return [(far,), (one,), (near,), (far.astype("float32").T.copy(),)]
-
-
-def _without_its_maximum(log_w: np.ndarray) -> np.ndarray:
-    return np.log(np.exp(log_w - log_w.max(axis=1, keepdims=True)).mean(axis=1))
 
 
 def _bound(log_w: np.ndarray) -> np.ndarray:
@@ -53,39 +49,32 @@ EXERCISES = {
         _log_weights,
         "With the largest weight of each image taken out, one exp is 1 and the others are "
         "smaller: nothing overflows, and what vanishes is too small to count.",
-        {
-            "This is the mean of the logarithms, which is the ELBO. In L_k the log comes last.": (
-                lambda w: w.mean(axis=1)
-            ),
-            "The weights were added up, not averaged. What does a division by k do to the log?": (
-                lambda w: logsumexp(w, axis=1)
-            ),
-            "The log itself was divided by k. It is the sum inside of the log that is divided.": (
-                lambda w: logsumexp(w, axis=1) / w.shape[1]
-            ),
-            "The mean ran over the images, and one value for each draw came out.": (
-                lambda w: logsumexp(w, axis=0) - np.log(len(w))
-            ),
-            "One number for all images came out. Each image has a bound of its own.": (
-                lambda w: _bound(w).mean()
-            ),
+        slips(
+            "This is the mean of the logarithms, which is the ELBO. In L_k the log comes last.",
+            lambda w: w.mean(axis=1),
+            "The weights were added up, not averaged. What does a division by k do to the log?",
+            lambda w: logsumexp(w, axis=1),
+            "The log itself was divided by k. It is the sum inside of the log that is divided.",
+            lambda w: logsumexp(w, axis=1) / w.shape[1],
+            "The mean ran over the images, and one value for each draw came out.",
+            lambda w: logsumexp(w, axis=0) - np.log(len(w)),
+            "One number for all images came out. Each image has a bound of its own.",
+            lambda w: _bound(w).mean(),
             "exp(-1000) is 0 to the computer, and log 0 is -inf. Which factor can be taken out "
-            "of all weights of an image before the exp?": (
-                lambda w: np.log(np.exp(w.astype("float64")).mean(axis=1))
-            ),
+            "of all weights of an image before the exp?",
+            lambda w: np.log(np.exp(w.astype("float64")).mean(axis=1)),
             "One maximum for all images leaves nothing of an image far below it. Give each image "
-            "its own.": lambda w: np.log(np.exp(w - w.max()).mean(axis=1)) + w.max(),
-            "What was subtracted before the exp must come back after the log.": (
-                _without_its_maximum
-            ),
-            "This is the largest log weight alone. The other draws of the image count, too.": (
-                lambda w: w.max(axis=1)
-            ),
-            "The sign: this is -L_k. A bound on log p(x) itself is asked.": lambda w: -_bound(w),
-            "This is the mean of the weights, too small for the computer. Where is the log?": (
-                lambda w: np.exp(w).mean(axis=1)
-            ),
-        },
+            "its own.",
+            lambda w: np.log(np.exp(w - w.max()).mean(axis=1)) + w.max(),
+            "What was subtracted before the exp must come back after the log.",
+            lambda w: np.log(np.exp(w - w.max(axis=1, keepdims=True)).mean(axis=1)),
+            "This is the largest log weight alone. The other draws of the image count, too.",
+            lambda w: w.max(axis=1),
+            "The sign: this is -L_k. A bound on log p(x) itself is asked.",
+            lambda w: -_bound(w),
+            "This is the mean of the weights, too small for the computer. Where is the log?",
+            lambda w: np.exp(w).mean(axis=1),
+        ),
         tolerance=1e-5,
     ),
     4: Choice(

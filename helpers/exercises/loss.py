@@ -1,6 +1,6 @@
 """Exercises of notebook 04."""
 
-from helpers.exercises.engine import Build, Choice, Number
+from helpers.exercises.engine import Build, Choice, Number, slips
 from helpers.loss import kl_divergence, reconstruction_loss
 
 from math import log, sqrt
@@ -47,13 +47,10 @@ EXERCISES = {
             -log(0.9): "That is the price of one pixel. A picture is the sum over its pixels.",
             784 * log(0.9): "The sign: a price is minus the logarithm of the probability.",
             -784 * log(0.1): "Paper has p = 0.1 of being ink. What is its probability to be paper?",
-            -784 * (0.9 * log(0.9) + 0.1 * log(0.1)): (
-                "Here each pixel is wrong one time in ten. But this decoder knew every pixel: "
-                "which of the two summands is left where x is 1?"
-            ),
-            -784 * (log(0.9) + log(0.1)): (
-                "Only one of the two summands is left for each pixel, since x or 1 - x is 0."
-            ),
+            -784 * (0.9 * log(0.9) + 0.1 * log(0.1)): "Here each pixel is wrong one time in ten. "
+            "But this decoder knew every pixel: which of the two summands is left where x is 1?",
+            -784 * (log(0.9) + log(0.1)): "Only one of the two summands is left for each pixel, "
+            "since x or 1 - x is 0.",
             -784 * log(0.9) / log(10): "That is a logarithm to base 10. Nats use np.log.",
             -784 * log(0.9) / log(2): "Those are bits, from a logarithm to base 2. Use np.log.",
         },
@@ -65,113 +62,79 @@ EXERCISES = {
         lambda: [_heads(5, 3), _heads(4, 1), _heads(2, 7)],
         "The average of log q gives the -1 and the -s, that of log p the variance and the squared "
         "mean; dimensions are independent, so their KLs add.",
-        {
-            "A mean over the latent dimensions. They are independent: what do their KLs do?": (
-                lambda m, s: ops.mean(_bracket(m, s), axis=-1) / 2
-            ),
-            "All values are twice too large. Both log-densities have a factor of one half.": (
-                lambda m, s: ops.sum(_bracket(m, s), axis=-1)
-            ),
-            "The sign. A KL is never negative, and 0 at the prior itself.": (
-                lambda m, s: -kl_divergence(m, s)
-            ),
-            "You read s as log sigma. Here s is the logarithm of the variance: no factor of 2.": (
-                lambda m, s: kl_divergence(m, 2 * s)
-            ),
-            "exp(s / 2) is the width. The average of z squared needs the variance.": (
-                lambda m, s: ops.sum(_bracket(m, s) - ops.exp(s) + ops.exp(s / 2), axis=-1) / 2
-            ),
-            "The variance came in as s itself. But s is its logarithm.": (
-                lambda m, s: ops.sum(ops.square(m) - 1, axis=-1) / 2
-            ),
-            "The -1 is missing: at the prior itself, the KL must be 0.": (
-                lambda m, s: ops.sum(_bracket(m, s) + 1, axis=-1) / 2
-            ),
-            "The log of the variance is missing: narrow clouds would cost nothing.": (
-                lambda m, s: ops.sum(_bracket(m, s) + s, axis=-1) / 2
-            ),
-            "The sign of the log of the variance: a narrow cloud, s far below 0, must cost more.": (
-                lambda m, s: ops.sum(_bracket(m, s) + 2 * s, axis=-1) / 2
-            ),
-            "The mean is not squared: a shift to the left costs as much as one to the right.": (
-                lambda m, s: ops.sum(_bracket(m, s) - ops.square(m) + m, axis=-1) / 2
-            ),
-            "The half reaches the variance only. It stands before the whole bracket.": (
-                lambda m, s: ops.sum(_bracket(m, s) - ops.exp(s) / 2, axis=-1)
-            ),
-            "This is the KL from the prior to the cloud. The average goes over q, the cloud.": (
-                lambda m, s: ops.sum(ops.exp(-s) * (1 + ops.square(m)) - 1 + s, axis=-1) / 2
-            ),
-            "One number for the whole batch, a sum. Each picture has a KL of its own.": (
-                lambda m, s: ops.sum(kl_divergence(m, s))
-            ),
-            "One number for the whole batch, a mean. Each picture has a KL of its own.": (
-                lambda m, s: ops.mean(kl_divergence(m, s))
-            ),
-            "This adds up the pictures, for each latent dimension. Which axis holds the latents?": (
-                lambda m, s: ops.sum(_bracket(m, s), axis=0) / 2
-            ),
-            "One KL for each latent dimension came out. A picture's KL is their sum.": (
-                lambda m, s: _bracket(m, s) / 2
-            ),
-        },
+        slips(
+            "A mean over the latent dimensions. They are independent: what do their KLs do?",
+            lambda m, s: ops.mean(_bracket(m, s), axis=-1) / 2,
+            "All values are twice too large. Both log-densities have a factor of one half.",
+            lambda m, s: ops.sum(_bracket(m, s), axis=-1),
+            "The sign. A KL is never negative, and 0 at the prior itself.",
+            lambda m, s: -kl_divergence(m, s),
+            "You read s as log sigma. Here s is the logarithm of the variance: no factor of 2.",
+            lambda m, s: kl_divergence(m, 2 * s),
+            "exp(s / 2) is the width. The average of z squared needs the variance.",
+            lambda m, s: ops.sum(_bracket(m, s) - ops.exp(s) + ops.exp(s / 2), axis=-1) / 2,
+            "The variance came in as s itself. But s is its logarithm.",
+            lambda m, s: ops.sum(ops.square(m) - 1, axis=-1) / 2,
+            "The -1 is missing: at the prior itself, the KL must be 0.",
+            lambda m, s: ops.sum(_bracket(m, s) + 1, axis=-1) / 2,
+            "The log of the variance is missing: narrow clouds would cost nothing.",
+            lambda m, s: ops.sum(_bracket(m, s) + s, axis=-1) / 2,
+            "The sign of the log of the variance: a narrow cloud, s far below 0, must cost more.",
+            lambda m, s: ops.sum(_bracket(m, s) + 2 * s, axis=-1) / 2,
+            "The mean is not squared: a shift to the left costs as much as one to the right.",
+            lambda m, s: ops.sum(_bracket(m, s) - ops.square(m) + m, axis=-1) / 2,
+            "The half reaches the variance only. It stands before the whole bracket.",
+            lambda m, s: ops.sum(_bracket(m, s) - ops.exp(s) / 2, axis=-1),
+            "This is the KL from the prior to the cloud. The average goes over q, the cloud.",
+            lambda m, s: ops.sum(ops.exp(-s) * (1 + ops.square(m)) - 1 + s, axis=-1) / 2,
+            "One number for the whole batch, a sum. Each picture has a KL of its own.",
+            lambda m, s: ops.sum(kl_divergence(m, s)),
+            "One number for the whole batch, a mean. Each picture has a KL of its own.",
+            lambda m, s: ops.mean(kl_divergence(m, s)),
+            "This adds up the pictures, for each latent dimension. Which axis holds the latents?",
+            lambda m, s: ops.sum(_bracket(m, s), axis=0) / 2,
+            "One KL for each latent dimension came out. A picture's KL is their sum.",
+            lambda m, s: _bracket(m, s) / 2,
+        ),
         gradient=(0, 1),
     ),
     3: Build(
         "negative_elbo_of_each(x, logits, z_mean, z_log_var)",
-        _halves(lambda reconstruction, kl: reconstruction + kl),
+        _halves(lambda r, kl: r + kl),
         lambda: [_batch(5, 6, 3), _batch(4, 9, 1)],
         "Sums over pixels and over latent dimensions, no mean anywhere: the mean over pictures "
         "comes last, when the training asks for one number.",
-        {
-            "One number for the whole batch, a mean. Keep one value for each picture.": _halves(
-                lambda reconstruction, kl: ops.mean(reconstruction + kl)
-            ),
-            "One number for the whole batch, a sum. Keep one value for each picture.": _halves(
-                lambda reconstruction, kl: ops.sum(reconstruction + kl)
-            ),
-            "The KL is subtracted. It is subtracted in the ELBO; here you want minus the ELBO.": (
-                _halves(lambda reconstruction, kl: reconstruction - kl)
-            ),
-            "This is the ELBO itself. The loss is minus that.": _halves(
-                lambda reconstruction, kl: -reconstruction - kl
-            ),
-            "Only the reconstruction came out. Who pays for the code?": _halves(
-                lambda reconstruction, kl: reconstruction
-            ),
-            "Only the KL came out. What does the picture cost, given the code?": _halves(
-                lambda reconstruction, kl: kl
-            ),
-            "The KL counts twice, as in the source. The ELBO has beta = 1.": _halves(
-                lambda reconstruction, kl: reconstruction + 2 * kl
-            ),
-            "The two terms came out side by side. A picture's loss is their sum.": _halves(
-                lambda reconstruction, kl: ops.stack([reconstruction, kl], axis=-1)
-            ),
-            "A mean over the pixels, as Keras takes it: that hides another beta. Prices add.": (
-                lambda x, logits, m, s: (
-                    reconstruction_loss(x, logits) / x.shape[-1] + kl_divergence(m, s)
-                )
-            ),
-            "A mean over the latent dimensions halves beta where there are two. KLs add.": (
-                lambda x, logits, m, s: (
-                    reconstruction_loss(x, logits) + kl_divergence(m, s) / m.shape[-1]
-                )
-            ),
-            "Your KL reads s as log sigma. It is the logarithm of the variance.": (
-                lambda x, logits, m, s: reconstruction_loss(x, logits) + kl_divergence(m, 2 * s)
-            ),
-            "Ink and paper are swapped: a high logit must be cheap where x is 1.": (
-                lambda x, logits, m, s: reconstruction_loss(1 - x, logits) + kl_divergence(m, s)
-            ),
-            "This is a squared error, the price under another belief. Ask for the cross-entropy.": (
-                lambda x, logits, m, s: (
-                    ops.sum(ops.square(x - ops.sigmoid(logits)), axis=-1) + kl_divergence(m, s)
-                )
-            ),
+        slips(
+            "One number for the whole batch, a mean. Keep one value for each picture.",
+            _halves(lambda r, kl: ops.mean(r + kl)),
+            "One number for the whole batch, a sum. Keep one value for each picture.",
+            _halves(lambda r, kl: ops.sum(r + kl)),
+            "The KL is subtracted. It is subtracted in the ELBO; here you want minus the ELBO.",
+            _halves(lambda r, kl: r - kl),
+            "This is the ELBO itself. The loss is minus that.",
+            _halves(lambda r, kl: -r - kl),
+            "Only the reconstruction came out. Who pays for the code?",
+            _halves(lambda r, kl: r),
+            "Only the KL came out. What does the picture cost, given the code?",
+            _halves(lambda r, kl: kl),
+            "The KL counts twice, as in the source. The ELBO has beta = 1.",
+            _halves(lambda r, kl: r + 2 * kl),
+            "The two terms came out side by side. A picture's loss is their sum.",
+            _halves(lambda r, kl: ops.stack([r, kl], axis=-1)),
+            "A mean over the pixels, as Keras takes it: that hides another beta. Prices add.",
+            lambda x, a, m, s: reconstruction_loss(x, a) / x.shape[-1] + kl_divergence(m, s),
+            "A mean over the latent dimensions halves beta where there are two. KLs add.",
+            lambda x, a, m, s: reconstruction_loss(x, a) + kl_divergence(m, s) / m.shape[-1],
+            "Your KL reads s as log sigma. It is the logarithm of the variance.",
+            lambda x, a, m, s: reconstruction_loss(x, a) + kl_divergence(m, 2 * s),
+            "Ink and paper are swapped: a high logit must be cheap where x is 1.",
+            lambda x, a, m, s: reconstruction_loss(1 - x, a) + kl_divergence(m, s),
+            "This is a squared error, the price under another belief. Ask for the cross-entropy.",
+            lambda x, a, m, s: ops.sum((x - ops.sigmoid(a)) ** 2, axis=-1) + kl_divergence(m, s),
             "You went by way of a clipped p, so no pixel costs more than 16 nats. Stay with the "
-            "logits.": _clipped,
-        },
+            "logits.",
+            _clipped,
+        ),
         gradient=(1, 2, 3),
     ),
     4: Number(

@@ -1,6 +1,6 @@
 """Exercises of notebook 02."""
 
-from helpers.exercises.engine import Build, Choice, Number
+from helpers.exercises.engine import Build, Choice, Number, slips
 
 from collections.abc import Callable
 from math import log
@@ -66,30 +66,24 @@ EXERCISES = {
         _noisy(np.exp),
         _draws,
         "exp of the log of the width is the width: no half.",
-        {
-            "exp(s / 2) belongs to the log of the variance; here the head gives log sigma.": _noisy(
-                lambda s: np.exp(s / 2)
-            ),
-            "The noise is stretched by the standard deviation, not by the variance.": _noisy(
-                lambda s: np.exp(2 * s)
-            ),
-            "The width is exp(z_log_sigma): what the head gives is a logarithm.": _noisy(
-                lambda s: s
-            ),
-            "Ten times too narrow, like the published layer: the noise comes from N(0, 1).": _noisy(
-                lambda s: 0.1 * np.exp(s)
-            ),
-            "Each call gives the same draws, since the seed is set inside of the function.": _noisy(
-                np.exp, seed=1
-            ),
-            "All rows are alike. Draw noise of the shape of z_mean, a number for each entry.": (
-                lambda m, s: m + np.exp(s) * np.random.default_rng(0).standard_normal((1, 3))
-            ),
-            "Where is z_mean? The clouds lie around 0.": lambda m, s: _noisy(np.exp)(0 * m, s),
-            "One number of noise serves all dimensions of a row. Each needs its own.": _noisy(
-                np.exp, columns=1
-            ),
-        },
+        slips(
+            "exp(s / 2) belongs to the log of the variance; here the head gives log sigma.",
+            _noisy(lambda s: np.exp(s / 2)),
+            "The noise is stretched by the standard deviation, not by the variance.",
+            _noisy(lambda s: np.exp(2 * s)),
+            "The width is exp(z_log_sigma): what the head gives is a logarithm.",
+            _noisy(lambda s: s),
+            "Ten times too narrow, like the published layer: the noise comes from N(0, 1).",
+            _noisy(lambda s: 0.1 * np.exp(s)),
+            "Each call gives the same draws, since the seed is set inside of the function.",
+            _noisy(np.exp, seed=1),
+            "All rows are alike. Draw noise of the shape of z_mean, a number for each entry.",
+            lambda m, s: m + np.exp(s) * np.random.default_rng(0).standard_normal((1, 3)),
+            "Where is z_mean? The clouds lie around 0.",
+            lambda m, s: _noisy(np.exp)(0 * m, s),
+            "One number of noise serves all dimensions of a row. Each needs its own.",
+            _noisy(np.exp, columns=1),
+        ),
         measure=_of_draws,
         tolerance=0.06,
     ),
@@ -98,33 +92,26 @@ EXERCISES = {
         lambda mu, sigma, epsilon: -np.sin(mu + sigma * epsilon).mean(),
         _epsilon,
         "Each draw follows its own path: the slope of cos at z, times 1, the slope of z in mu.",
-        {
-            "The slope of cos is minus sin.": lambda m, s, e: np.sin(m + s * e).mean(),
-            "This is the average of cos itself. What is its slope in mu?": (
-                lambda m, s, e: np.cos(m + s * e).mean()
-            ),
-            "This is the score-function estimator. The pathwise one differentiates cos along z.": (
-                lambda m, s, e: (np.cos(m + s * e) * e / s).mean()
-            ),
-            "This is the slope in sigma, since z moves by epsilon with it. The slope in mu?": (
-                lambda m, s, e: -(np.sin(m + s * e) * e).mean()
-            ),
-            "One slope for each draw came out. The estimate is their mean.": (
-                lambda m, s, e: -np.sin(m + s * e)
-            ),
-            "A factor sigma too many: when mu moves by 1, so does z.": (
-                lambda m, s, e: -(np.sin(m + s * e) * s).mean()
-            ),
-            "The noise is stretched by sigma, not by its square.": (
-                lambda m, s, e: -np.sin(m + s * s * e).mean()
-            ),
-            "This is the slope at the mean alone. Take the slope at each draw, then the mean.": (
-                lambda m, s, e: -np.sin(m)
-            ),
-            "A sum over the draws came out. The estimate is their mean.": (
-                lambda m, s, e: -np.sin(m + s * e).sum()
-            ),
-        },
+        slips(
+            "The slope of cos is minus sin.",
+            lambda m, s, e: np.sin(m + s * e).mean(),
+            "This is the average of cos itself. What is its slope in mu?",
+            lambda m, s, e: np.cos(m + s * e).mean(),
+            "This is the score-function estimator. The pathwise one differentiates cos along z.",
+            lambda m, s, e: (np.cos(m + s * e) * e / s).mean(),
+            "This is the slope in sigma, since z moves by epsilon with it. The slope in mu?",
+            lambda m, s, e: -(np.sin(m + s * e) * e).mean(),
+            "One slope for each draw came out. The estimate is their mean.",
+            lambda m, s, e: -np.sin(m + s * e),
+            "A factor sigma too many: when mu moves by 1, so does z.",
+            lambda m, s, e: -(np.sin(m + s * e) * s).mean(),
+            "The noise is stretched by sigma, not by its square.",
+            lambda m, s, e: -np.sin(m + s * s * e).mean(),
+            "This is the slope at the mean alone. Take the slope at each draw, then the mean.",
+            lambda m, s, e: -np.sin(m),
+            "A sum over the draws came out. The estimate is their mean.",
+            lambda m, s, e: -np.sin(m + s * e).sum(),
+        ),
     ),
     4: Choice(
         "explore",

@@ -1,6 +1,6 @@
 """Exercises of notebook 05."""
 
-from helpers.exercises.engine import Build, Choice
+from helpers.exercises.engine import Build, Choice, slips
 from helpers.loss import kl_divergence, reconstruction_loss
 from helpers.training import VAE, build_vae
 
@@ -14,21 +14,16 @@ import tensorflow as tf
 from keras import KerasTensor, ops
 
 LENGTHS = "length of the step, layer by layer"
-OPTIMIZERS = {  # smooth, unlike Adam as usual, which magnifies rounding near 0
-    "descent": lambda: keras.optimizers.SGD(0.01, momentum=0.5, nesterov=True),
-    "adam": lambda: keras.optimizers.Adam(0.01, epsilon=1.0),
-}
 NARROW, WIDE = -30.0, 1.0  # log-variances
 
 
 class _Case:
     """A model and its pictures. Models take long to build, so one serves again and again."""
 
-    def __init__(self, n: int, beta: float, optimizer: str) -> None:
+    def __init__(self, n: int, beta: float, optimizer: keras.Optimizer) -> None:
         rng = np.random.default_rng(n)
-        self.vae, self.beta = build_vae(beta=beta, seed=n), beta
+        self.vae, self.beta, self.optimizer = build_vae(beta=beta, seed=n), beta, optimizer
         self.x = np.clip(rng.uniform(-0.5, 1.5, (n, 784)), 0, 1).astype("float32")
-        self.optimizer = OPTIMIZERS[optimizer]()
         for weights in self.vae.trainable_variables:
             spread = weights.shape[0] ** -0.5 if len(weights.shape) == 2 else 0.1
             weights.assign(rng.normal(0, spread, weights.shape))
@@ -36,10 +31,7 @@ class _Case:
         variables = [*self.vae.variables, *self.optimizer.variables]
         self.start = [(v, np.array(ops.convert_to_numpy(v))) for v in variables]
         self.reset(WIDE)
-        z_mean, z_log_var, _ = self.vae.encoder(self.x)
-        reconstruction = reconstruction_loss(self.x, self.vae.decoder(z_mean))
-        without_noise = _loss(reconstruction, kl_divergence(z_mean, z_log_var), beta)
-        self.without_noise = float(without_noise)
+        self.without_noise = float(_loss(*_terms_without_noise(self.vae, self.x), beta))
 
     def reset(self, z_log_var: float) -> None:
         """Put everything back to where it began, with clouds of about this log-variance."""
@@ -53,7 +45,9 @@ class _Case:
 
 @cache
 def _kept() -> list[_Case]:
-    return [_Case(5, 2.0, "descent"), _Case(3, 0.5, "adam")]
+    # Smooth ones, unlike Adam as usual, which magnifies rounding near 0.
+    descent = keras.optimizers.SGD(0.01, momentum=0.5, nesterov=True)
+    return [_Case(5, 2.0, descent), _Case(3, 0.5, keras.optimizers.Adam(0.01, epsilon=1.0))]
 
 
 def _moved(step: Callable, vae: VAE, x: np.ndarray) -> dict:
@@ -87,12 +81,19 @@ def _loss(reconstruction: KerasTensor, kl: KerasTensor, beta: float) -> KerasTen
     return ops.mean(reconstruction + beta * kl)
 
 
+def _terms_without_noise(vae: VAE, x: np.ndarray) -> tuple[KerasTensor, KerasTensor]:
+    z_mean, z_log_var, _ = vae.encoder(x)
+    return reconstruction_loss(x, vae.decoder(z_mean)), kl_divergence(z_mean, z_log_var)
+
+
 def _step(
     loss: Callable = _loss,
     part: Callable = lambda vae: vae,
     sign: int = 1,
     times: int = 1,
     returned: Callable = _loss,
+    terms_of: Callable = lambda vae, x: vae.terms(x),
+    move: Callable = lambda optimizer, slopes, variables: optimizer.apply(slopes, variables),
 ) -> Callable:
     """A training step, with the slips that the arguments name."""
 
@@ -100,11 +101,11 @@ def _step(
         variables = part(vae).trainable_variables
         for _ in range(times):
             with tf.GradientTape() as tape:
-                terms = vae.terms(x)
+                terms = terms_of(vae, x)
                 value = loss(*terms, vae.beta)
             pairs = zip(tape.gradient(value, variables), variables, strict=True)
             slopes = [ops.zeros(v.shape) if slope is None else sign * slope for slope, v in pairs]
-            vae.optimizer.apply(slopes, variables)
+            move(vae.optimizer, slopes, variables)
         return returned(*terms, vae.beta)
 
     return step
@@ -114,37 +115,16 @@ def _no_step(vae: VAE, x: np.ndarray) -> KerasTensor:
     return _loss(*vae.terms(x), vae.beta)
 
 
-def _outside(vae: VAE, x: np.ndarray) -> KerasTensor:
-    loss = _no_step(vae, x)
+def _outside(vae: VAE, x: np.ndarray) -> None:
     with tf.GradientTape() as tape:
         pass
     variables = vae.trainable_variables
-    vae.optimizer.apply(tape.gradient(loss, variables), variables)
-    return loss
+    vae.optimizer.apply(tape.gradient(_no_step(vae, x), variables), variables)  # which it refuses
 
 
-def _by_hand(vae: VAE, x: np.ndarray) -> KerasTensor:
-    variables = vae.trainable_variables
-    with tf.GradientTape() as tape:
-        loss = _no_step(vae, x)
-    for weights, slope in zip(variables, tape.gradient(loss, variables), strict=True):
-        weights.assign(weights - vae.optimizer.learning_rate * slope)
-    return loss
-
-
-def _after(vae: VAE, x: np.ndarray) -> KerasTensor:
-    _step()(vae, x)
-    return _no_step(vae, x)
-
-
-def _without_noise(vae: VAE, x: np.ndarray) -> KerasTensor:
-    with tf.GradientTape() as tape:
-        z_mean, z_log_var, _ = vae.encoder(x)
-        reconstruction = reconstruction_loss(x, vae.decoder(z_mean))
-        loss = _loss(reconstruction, kl_divergence(z_mean, z_log_var), vae.beta)
-    variables = vae.trainable_variables
-    vae.optimizer.apply(tape.gradient(loss, variables), variables)
-    return loss
+def _by_hand(optimizer: keras.Optimizer, slopes: list, variables: list) -> None:
+    for weights, slope in zip(variables, slopes, strict=True):
+        weights.assign(weights - optimizer.learning_rate * slope)
 
 
 EXERCISES = {
@@ -167,53 +147,50 @@ EXERCISES = {
         lambda: [(case.vae, case.x.copy()) for case in _kept()],
         "The tape sees everything from the pictures to the mean loss, and the optimizer gets "
         "the slopes of encoder and decoder in one go.",
-        {
-            "Only the encoder has moved. The decoder must learn, too.": _step(
-                part=lambda vae: vae.encoder
-            ),
-            "Only the decoder has moved. The encoder must learn, too.": _step(
-                part=lambda vae: vae.decoder
-            ),
-            "No weight has moved. The slopes must be handed to the optimizer.": _no_step,
+        slips(
+            "Only the encoder has moved. The decoder must learn, too.",
+            _step(part=lambda vae: vae.encoder),
+            "Only the decoder has moved. The encoder must learn, too.",
+            _step(part=lambda vae: vae.decoder),
+            "No weight has moved. The slopes must be handed to the optimizer.",
+            _no_step,
             "The optimizer was handed no slopes. What happens before the tape begins, or after "
-            "it has ended, leaves no trace on it.": _outside,
+            "it has ended, leaves no trace on it.",
+            _outside,
             "The weights went uphill. The optimizer subtracts by itself: hand it the slopes as "
-            "they are.": _step(sign=-1),
-            "A sum over the batch makes every slope n times as large. Take the mean.": _step(
-                lambda r, kl, beta: ops.sum(r + beta * kl)
-            ),
-            "The KL counts once, but this model has a beta of its own.": _step(
-                lambda r, kl, beta: ops.mean(r + kl)
-            ),
-            "The KL is missing from the loss of the tape.": _step(lambda r, kl, beta: ops.mean(r)),
-            "The KL has the wrong sign: here clouds far from the prior are rewarded.": _step(
-                lambda r, kl, beta: ops.mean(r - beta * kl)
-            ),
-            "Beta multiplies the reconstruction. It is the weight of the KL.": _step(
-                lambda r, kl, beta: ops.mean(beta * r + kl)
-            ),
-            "The reconstruction is missing, or shrunk by a mean over pixels. It is a sum.": _step(
-                lambda r, kl, beta: ops.mean(r / 784 + beta * kl)
-            ),
+            "they are.",
+            _step(sign=-1),
+            "A sum over the batch makes every slope n times as large. Take the mean.",
+            _step(lambda r, kl, beta: ops.sum(r + beta * kl)),
+            "The KL counts once, but this model has a beta of its own.",
+            _step(lambda r, kl, beta: ops.mean(r + kl)),
+            "The KL is missing from the loss of the tape.",
+            _step(lambda r, kl, beta: ops.mean(r)),
+            "The KL has the wrong sign: here clouds far from the prior are rewarded.",
+            _step(lambda r, kl, beta: ops.mean(r - beta * kl)),
+            "Beta multiplies the reconstruction. It is the weight of the KL.",
+            _step(lambda r, kl, beta: ops.mean(beta * r + kl)),
+            "The reconstruction is missing, or shrunk by a mean over pixels. It is a sum.",
+            _step(lambda r, kl, beta: ops.mean(r / 784 + beta * kl)),
             "The step is right. What you return is the loss after it; return the one that you "
-            "took the slopes of.": _after,
-            "Two steps were made. Ask the optimizer once.": _step(times=2),
+            "took the slopes of.",
+            lambda vae, x: [_step()(vae, x), _no_step(vae, x)][1],
+            "Two steps were made. Ask the optimizer once.",
+            _step(times=2),
             "A step of learning rate times slope, made by hand. The model has an optimizer with "
-            "a rule of its own: let it move the weights.": _by_hand,
-            "The decoder was handed z_mean. It must learn from codes that are drawn.": (
-                _without_noise
-            ),
-            "The step is right, but nothing is returned.": _step(returned=lambda r, kl, beta: None),
-            "The step is right. Return one number, the mean over the pictures.": _step(
-                returned=lambda r, kl, beta: r + beta * kl
-            ),
-            "The step is right. The loss returned leaves out the KL.": _step(
-                returned=lambda r, kl, beta: ops.mean(r)
-            ),
-            "The step is right. The loss returned is a sum over the pictures.": _step(
-                returned=lambda r, kl, beta: ops.sum(r + beta * kl)
-            ),
-        },
+            "a rule of its own: let it move the weights.",
+            _step(move=_by_hand),
+            "The decoder was handed z_mean. It must learn from codes that are drawn.",
+            _step(terms_of=_terms_without_noise),
+            "The step is right, but nothing is returned.",
+            _step(returned=lambda r, kl, beta: None),
+            "The step is right. Return one number, the mean over the pictures.",
+            _step(returned=lambda r, kl, beta: r + beta * kl),
+            "The step is right. The loss returned leaves out the KL.",
+            _step(returned=lambda r, kl, beta: ops.mean(r)),
+            "The step is right. The loss returned is a sum over the pictures.",
+            _step(returned=lambda r, kl, beta: ops.sum(r + beta * kl)),
+        ),
         measure=_moved,
     ),
     3: Choice(

@@ -114,9 +114,7 @@ class Explorer {
     });
   }
 
-  drawMarks() {
-    this.plane.drawMarks(this.z, this.digit, this.draws, this.line);
-  }
+  drawMarks = () => this.plane.drawMarks(this.z, this.digit, this.draws, this.line);
 
   drawPoint() {
     const [canvas, caption] = this.ofPoint.children;
@@ -133,10 +131,10 @@ class Explorer {
     const [original, rebuilt, strip] = this.ofDigit.querySelectorAll("canvas");
     const name = `Test digit ${digit}, a ${this.labels[digit]}`;
     paint(original, this.digits[digit]);
-    paint(rebuilt, decode(this.decoder, plane.centre(digit)));
-    paint(strip, ...this.draws.map((draw) => decode(this.decoder, draw)));
     say(original, name);
+    paint(rebuilt, decode(this.decoder, plane.centre(digit)));
     say(rebuilt, "Its reconstruction from z_mean");
+    paint(strip, ...this.draws.map((draw) => decode(this.decoder, draw)));
     const [a, b] = plane.widths(digit).map((width) => width.toPrecision(2));
     say(strip, `${name}, and its reconstruction from z_mean = ${text(plane.centre(digit))}. Below: pictures from ${DRAWS} draws of its cloud. The cloud's standard deviations are ${a} and ${b}; the ellipse reaches two of them to each side.`, this.ofDigit.lastChild);
   }
@@ -198,33 +196,31 @@ class Explorer {
       this.pressed = null;
     });
     canvas.addEventListener("pointercancel", () => (this.pressed = null));
-    canvas.addEventListener("keydown", (event) => {
-      if (!this.press(event)) return;
-      event.preventDefault();
-      event.stopPropagation();
-      this.speak();
-    });
+    canvas.addEventListener("keydown", (event) => this.press(event));
     button.addEventListener("click", () => {
       button.ariaPressed = String(button.ariaPressed !== "true");
     });
   }
 
-  /** Do what a key asks for; false if it is none of ours. */
-  press({ key, shiftKey }) {
-    const arrow = ARROWS[key];
+  /** Do what a key asks for, unless it is none of ours. */
+  press(event) {
+    const arrow = ARROWS[event.key];
     if (arrow) {
-      const from = shiftKey ? (this.line?.[0] ?? this.z) : null;
-      if (!shiftKey) this.line = null;
+      const from = event.shiftKey ? (this.line?.[0] ?? this.z) : null;
+      if (!event.shiftKey) this.line = null;
       this.drawLine();
-      this.moveTo(this.plane.inside(this.z.map((v, k) => v + (arrow[k] * this.plane.half) / 40)), from);
-    } else if (key === "Enter" || key === " ") this.takeNearest();
-    else if (key === "Escape") {
+      const to = this.z.map((v, k) => v + (arrow[k] * this.plane.half) / 40);
+      this.moveTo(this.plane.inside(to), from);
+    } else if (event.key === "Enter" || event.key === " ") this.takeNearest();
+    else if (event.key === "Escape") {
       this.digit = this.line = null;
       this.drawLine();
       this.drawDigit();
       this.drawMarks();
-    } else return false;
-    return true;
+    } else return;
+    event.preventDefault();
+    event.stopPropagation();
+    this.speak();
   }
 }
 

@@ -9,10 +9,7 @@ function clear(canvas) {
   canvas.height = Math.round(canvas.clientHeight * ratio);
   const context = canvas.getContext("2d");
   context.scale(ratio, ratio);
-  context.font = "13px sans-serif";
-  context.textAlign = "center";
-  context.textBaseline = "middle";
-  return context;
+  return Object.assign(context, { font: "13px sans-serif", textAlign: "center", textBaseline: "middle" });
 }
 
 /** Clouds of digits on a square of the plane, drawn on two canvases: the map, and marks above. */
@@ -24,8 +21,7 @@ export class Plane {
   /** Take other clouds, four numbers each: z_mean, z_log_var. The square holds all means. */
   load(codes) {
     this.codes = codes;
-    const sizes = codes.map((v, i) => (i % 4 < 2 ? Math.abs(v) : 0));
-    this.half = Math.max(3, 1.05 * sizes.reduce((most, v) => Math.max(most, v), 0));
+    this.half = Math.max(3, ...codes.map((v, i) => (i % 4 < 2 ? 1.05 * Math.abs(v) : 0)));
   }
 
   centre(i) {
@@ -97,36 +93,27 @@ export class Plane {
     context.lineWidth = 2;
     if (digit !== null) this.drawCloud(context, digit, draws);
     if (line) {
-      context.beginPath();
       context.setLineDash([6, 4]);
-      context.moveTo(...this.toPage(line[0]));
-      context.lineTo(...this.toPage(line[1]));
-      context.stroke();
+      context.stroke(new Path2D(`M${this.toPage(line[0])}L${this.toPage(line[1])}`));
       context.setLineDash([]);
     }
     const [x, y] = this.toPage(z);
-    for (const [colour, width] of [["#fff", 5], ["#000", 2]]) {
-      context.strokeStyle = colour;
-      context.lineWidth = width;
-      context.beginPath();
-      context.arc(x, y, 9, 0, 7);
-      context.moveTo(x - 14, y);
-      context.lineTo(x + 14, y);
-      context.moveTo(x, y - 14);
-      context.lineTo(x, y + 14);
-      context.stroke();
+    const ring = `M${x - 9} ${y}a9 9 0 1 0 18 0a9 9 0 1 0-18 0`;
+    for (const [strokeStyle, lineWidth] of [["#fff", 5], ["#000", 2]]) {
+      Object.assign(context, { strokeStyle, lineWidth });
+      context.stroke(new Path2D(`${ring}M${x - 14} ${y}h28M${x} ${y - 14}v28`));
     }
   }
 
-  /** The ellipse of two standard deviations. */
+  /** The ellipse of two standard deviations, and points for the centre and the draws. */
   drawCloud(context, digit, draws) {
     const unit = this.span.width / (2 * this.half);
     const [a, b] = this.widths(digit).map((width) => Math.max(2 * width * unit, 1));
-    context.beginPath();
-    context.ellipse(...this.toPage(this.centre(digit)), a, b, 0, 0, 7);
+    const cloud = new Path2D();
+    cloud.ellipse(...this.toPage(this.centre(digit)), a, b, 0, 0, 7);
     context.fillStyle = "#fff9";
-    context.fill();
-    context.stroke();
+    context.fill(cloud);
+    context.stroke(cloud);
     context.fillStyle = "#000";
     for (const draw of [this.centre(digit), ...draws]) {
       context.fillRect(...this.toPage(draw).map((v) => v - 1.5), 3, 3);

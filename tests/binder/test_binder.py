@@ -32,14 +32,8 @@ pytestmark = with_history
 
 def run(*command, **options):
     """What a command prints; all of it in the message if the command fails."""
-    done = subprocess.run(
-        [*map(str, command)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=1500,
-        **options,
-    )
+    options |= {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "timeout": 1500}
+    done = subprocess.run([*map(str, command)], text=True, **options)
     assert done.returncode == 0, f"{command[0]}: {done.stdout}"
     return done.stdout
 
@@ -62,9 +56,8 @@ def image(course, tmp_path_factory):
     folder = tmp_path_factory.mktemp("image")
     variables = {**os.environ, "UV_PYTHON_DOWNLOADS": "never"}
     python = environment_python()
-    found = subprocess.run(
-        [TOOLS / "uv", "python", "find", python], env=variables, stdout=subprocess.DEVNULL
-    )
+    command = [TOOLS / "uv", "python", "find", python]
+    found = subprocess.run(command, env=variables, stdout=subprocess.DEVNULL)
     python = python if found.returncode == 0 else sys.executable
     run(TOOLS / "uv", "venv", "--quiet", "--seed", "--python", python, folder)
     pins = folder / "pins.txt"

@@ -1,21 +1,12 @@
 """The loss with knobs, told by a plain one."""
 
 from helpers import beta
-from helpers.beta import (
-    BetaVAE,
-    Setting,
-    active_units,
-    aggregate_covariance,
-    draw_weights,
-    kl_by_unit,
-    objective,
-    train,
-)
+from helpers.beta import BetaVAE, Setting, active_units, aggregate_covariance, train
 from helpers.encoder import build_encoder
 from helpers.loss import kl_divergence
 from helpers.sampling import add_sampling
 from helpers.training import build_vae
-from tests.fast.test_training import FixedNoise
+from tests.fast.test_training import FixedNoise, assert_all_close
 
 import keras
 import numpy as np
@@ -38,10 +29,10 @@ def codes():
 
 
 def test_kl_by_unit_sums_to_the_kl_divergence(codes):
-    kl = kl_by_unit(*codes)
+    kl = beta.kl_by_unit(*codes)
     assert kl.shape == (50, 3)
     np.testing.assert_allclose(np.sum(kl, axis=1), kl_divergence(*codes), rtol=1e-5)
-    np.testing.assert_allclose(kl_by_unit(np.zeros((1, 2)), np.zeros((1, 2))), 0)
+    np.testing.assert_allclose(beta.kl_by_unit(np.zeros((1, 2)), np.zeros((1, 2))), 0)
 
 
 def test_active_units_vary_by_more_than_the_threshold():
@@ -73,8 +64,8 @@ def test_aggregate_covariance_of_a_known_case():
 
 def test_objective_charges_each_unit_for_free_nats_at_least():
     kl = np.array([1.0, 3.0], "float32")
-    np.testing.assert_allclose(objective(100.0, kl, 2.0), 100 + 2 * (1 + 3))
-    np.testing.assert_allclose(objective(100.0, kl, 2.0, 2.5, 0.5), 50 + 2 * (2.5 + 3))
+    np.testing.assert_allclose(beta.objective(100.0, kl, 2.0), 100 + 2 * (1 + 3))
+    np.testing.assert_allclose(beta.objective(100.0, kl, 2.0, 2.5, 0.5), 50 + 2 * (2.5 + 3))
 
 
 @pytest.fixture
@@ -86,7 +77,7 @@ def batch(mnist):
 def build(**knobs):
     """A BetaVAE whose gradient can be read off: plain descent, known noise."""
     encoder = add_sampling(build_encoder(), FixedNoise(name="z"))
-    vae = draw_weights(BetaVAE(Setting(**knobs), encoder), 1)
+    vae = beta.draw_weights(BetaVAE(Setting(**knobs), encoder), 1)
     vae.compile(optimizer=keras.optimizers.SGD(1.0))
     return vae
 
@@ -106,10 +97,8 @@ def plain_gradient(vae, x, reconstruction_weight=1.0, beta=1.0, free_nats=0.0):
 
 def descent(vae, batch):
     """How far one step moves each weight, and the two terms that it reports."""
-    before = [variable.numpy() for variable in vae.trainable_variables]
-    terms = vae.descend(*batch)
-    after = [variable.numpy() for variable in vae.trainable_variables]
-    return [a - b for a, b in zip(before, after, strict=True)], terms
+    before, terms = vae.get_weights(), vae.descend(*batch)
+    return [a - b for a, b in zip(before, vae.get_weights(), strict=True)], terms
 
 
 def assert_close(arrays, others):
@@ -122,8 +111,7 @@ def test_default_knobs_train_as_the_plain_vae(mnist):
     vae.compile(optimizer="adam")
     vae.set_weights(plain.get_weights())
     histories = [model.fit(mnist.x_train[:330], seed=4).history for model in (plain, vae)]
-    for weight, other in zip(plain.get_weights(), vae.get_weights(), strict=True):
-        np.testing.assert_allclose(weight, other, atol=2e-5)
+    assert_all_close(plain.get_weights(), vae.get_weights(), atol=2e-5)
     for name in ("reconstruction_loss", "kl_divergence"):
         np.testing.assert_allclose(*[history[name] for history in histories], rtol=1e-4)
 
@@ -170,7 +158,7 @@ def test_weights_are_drawn_from_their_seed_alone():
     for state, seed in ((1, 5), (2, 5), (2, 6)):
         keras.utils.set_random_seed(state)
         vae = build_vae()
-        assert draw_weights(vae, seed) is vae
+        assert beta.draw_weights(vae, seed) is vae
         drawn.append(vae.get_weights())
     np.testing.assert_equal(drawn[0], drawn[1])
     kernels = [[weight for weight in weights if weight.ndim == 2] for weights in drawn]
@@ -215,24 +203,12 @@ def test_weights_give_what_was_reported(mnist, latent_dim):
     assert result["reconstruction_loss"] < after < before
 
 
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("beta", -1),
-        ("beta", np.nan),
-        ("beta", "1"),
-        ("seed", -1),
-        ("seed", 1.5),
-        ("epochs", 0),
-        ("latent_dim", 0),
-        ("reconstruction_weight", -1),
-        ("warm_up", -1),
-        ("beta_start", -1),
-        ("free_nats", np.inf),
-        ("images", 0),
-        ("images", 10**6),
-    ],
-)
+BAD = [("beta", np.nan), ("beta", "1"), ("seed", 1.5), ("free_nats", np.inf), ("images", 10**6)]
+BAD += [(name, -1) for name in ("beta", "seed", "reconstruction_weight", "warm_up", "beta_start")]
+BAD += [(name, 0) for name in ("epochs", "latent_dim", "images")]
+
+
+@pytest.mark.parametrize(("name", "value"), BAD)
 def test_bad_settings_are_rejected(name, value):
     with pytest.raises(ValueError, match=f"^{name}: expected"):
         train(SHORT._replace(**{name: value}))

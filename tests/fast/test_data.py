@@ -10,6 +10,22 @@ import struct
 import numpy as np
 import pytest
 
+CHECKSUMS = {
+    "x_train": "6bbc9ace898e44ae57da46a324031adb",
+    "y_train": "a25bea736e30d166cdddb491f175f624",
+    "x_test": "2646ac647ad5339dbf082846283269ea",
+    "y_test": "27ae3e4e09519cfbb04c329615203637",
+}
+BAD_VALUES = [(np.nan, "nan"), (np.inf, "inf"), (-0.001, r"-0\.001"), (255.0, r"255\.0")]
+BAD_IMAGES = [
+    *((np.zeros((2, 784), dtype), TypeError, dtype) for dtype in ("int64", "bool", "complex64")),
+    (np.zeros((2, 28, 28), "uint8"), ValueError, r"\(2, 28, 28\)"),
+    (np.zeros((2, 783)), ValueError, r"\(2, 783\)"),
+    (np.zeros(784), ValueError, r"\(784,\)"),
+    (np.zeros((0, 784)), ValueError, r"\(0, 784\)"),
+    *((np.full((1, 784), value), ValueError, says) for value, says in BAD_VALUES),
+]
+
 
 def idx_md5(array):
     """The md5 sum of an array of bytes written as an IDX file, the format of the publication."""
@@ -22,15 +38,7 @@ def source():
     return load_mnist(validation=0)
 
 
-@pytest.mark.parametrize(
-    ("name", "md5"),
-    [
-        ("x_train", "6bbc9ace898e44ae57da46a324031adb"),
-        ("y_train", "a25bea736e30d166cdddb491f175f624"),
-        ("x_test", "2646ac647ad5339dbf082846283269ea"),
-        ("y_test", "27ae3e4e09519cfbb04c329615203637"),
-    ],
-)
+@pytest.mark.parametrize(("name", "md5"), CHECKSUMS.items())
 def test_arrays_have_the_published_checksums(source, name, md5):
     array = getattr(source, name)
     assert idx_md5(array.reshape(-1, 28, 28) if name.startswith("x") else array) == md5
@@ -110,22 +118,7 @@ def test_good_images_pass_unchanged():
 
 
 @pytest.mark.parametrize("check", [check_images, scale])
-@pytest.mark.parametrize(
-    ("x", "error", "says"),
-    [
-        (np.zeros((2, 784), "int64"), TypeError, "int64"),
-        (np.zeros((2, 784), bool), TypeError, "bool"),
-        (np.zeros((2, 784), "complex64"), TypeError, "complex64"),
-        (np.zeros((2, 28, 28), "uint8"), ValueError, r"\(2, 28, 28\)"),
-        (np.zeros((2, 783)), ValueError, r"\(2, 783\)"),
-        (np.zeros(784), ValueError, r"\(784,\)"),
-        (np.zeros((0, 784)), ValueError, r"\(0, 784\)"),
-        (np.full((1, 784), np.nan), ValueError, "nan"),
-        (np.full((1, 784), np.inf), ValueError, "inf"),
-        (np.full((1, 784), -0.001), ValueError, r"-0\.001"),
-        (np.full((1, 784), 255.0), ValueError, r"255\.0"),
-    ],
-)
+@pytest.mark.parametrize(("x", "error", "says"), BAD_IMAGES)
 def test_bad_images_are_rejected(check, x, error, says):
     with pytest.raises(error, match=rf"^x: expected .*{says}"):
         check(x)

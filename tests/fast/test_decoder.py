@@ -10,6 +10,11 @@ import numpy as np
 import pytest
 from scipy.special import expit
 
+Z = np.random.default_rng(1).normal(size=(9, 2))
+BAD_POINTS = [(np.zeros(2), r"\(2,\)"), (np.zeros((4, 3)), r"\(4, 3\)")]
+BAD_POINTS += [(np.zeros((1, 2, 2)), r"\(1, 2, 2\)")]
+BAD_POINTS += [(np.array([[0, np.nan]]), "nan"), (np.array([[0, -np.inf]]), "-inf")]
+
 
 def logits_of(decoder, z):
     """The forward pass in NumPy."""
@@ -36,13 +41,11 @@ def test_layers(decoder):
 
 @pytest.mark.parametrize("latent_dim", [1, 2, 7])
 def test_output_shape(latent_dim):
-    z = np.zeros((5, latent_dim), "float32")
-    assert build_decoder(latent_dim)(z).shape == (5, 784)
+    assert build_decoder(latent_dim)(np.zeros((5, latent_dim), "float32")).shape == (5, 784)
 
 
 def test_forward_pass_agrees_with_numpy(decoder):
-    z = np.random.default_rng(1).normal(size=(9, 2))
-    np.testing.assert_allclose(decoder(z.astype("float32")), logits_of(decoder, z), atol=1e-4)
+    np.testing.assert_allclose(decoder(Z.astype("float32")), logits_of(decoder, Z), atol=1e-4)
 
 
 @pytest.mark.parametrize("latent_dim", BAD_LATENT_DIMS)
@@ -52,23 +55,13 @@ def test_bad_latent_dim_is_rejected(latent_dim):
 
 
 def test_decode_gives_probabilities(decoder):
-    z = np.random.default_rng(1).normal(size=(9, 2))
-    images = decode(decoder, z)
+    images = decode(decoder, Z)
     assert isinstance(images, np.ndarray)
     assert images.dtype == np.float32
-    np.testing.assert_allclose(images, expit(logits_of(decoder, z)), atol=1e-5)
+    np.testing.assert_allclose(images, expit(logits_of(decoder, Z)), atol=1e-5)
 
 
-@pytest.mark.parametrize(
-    ("z", "says"),
-    [
-        (np.zeros(2), r"\(2,\)"),
-        (np.zeros((4, 3)), r"\(4, 3\)"),
-        (np.zeros((1, 2, 2)), r"\(1, 2, 2\)"),
-        (np.array([[0, np.nan]]), "nan"),
-        (np.array([[0, -np.inf]]), "-inf"),
-    ],
-)
+@pytest.mark.parametrize(("z", "says"), BAD_POINTS)
 def test_decode_rejects_other_points(decoder, z, says):
     with pytest.raises(ValueError, match=f"^z: expected .*{says}"):
         decode(decoder, z)

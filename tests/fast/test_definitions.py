@@ -1,24 +1,22 @@
 """What a notebook builds in the open and what its helper holds are the same thing."""
 
-import helpers.beta
-import helpers.conditional
-import helpers.decoder
-import helpers.deeper
-import helpers.encoder
-import helpers.evaluation
-import helpers.loss
-import helpers.sampling
-import helpers.training
-import helpers.visualization
+from helpers import conditional, decoder, encoder, evaluation
+from helpers.sampling import Sampling, add_sampling
+from helpers.training import VAE, Chunks
 from tests.repository import ROOT
 
 import ast
+from importlib import import_module
 
 import keras
 import nbformat
 import numpy as np
 import pytest
-from keras import ops
+from keras import ops, tree
+from numpy.testing import assert_allclose, assert_array_equal
+
+BUILT = [("01_encoder", "build_encoder", 784, encoder), ("03_decoder", "build_decoder", 2, decoder)]
+DEEP = [("build_deep_encoder", 784), ("build_deep_decoder", 2)]
 
 
 def defined(notebook: str) -> dict:
@@ -32,41 +30,44 @@ def defined(notebook: str) -> dict:
     return namespace
 
 
+def both(notebook: str) -> tuple[dict, dict]:
+    """What a notebook defines, and what the helper named after its topic does."""
+    return defined(notebook), vars(import_module(f"helpers.{notebook[3:]}"))
+
+
+def check_calls(notebook: str, *calls: tuple, rtol: float = 1e-6, atol: float = 0) -> None:
+    """Hold calls, each a name and its arguments, in a notebook against those of its helper."""
+    ours, theirs = both(notebook)
+    for name, *arguments in calls:
+        assert_allclose(ours[name](*arguments), theirs[name](*arguments), rtol=rtol, atol=atol)
+
+
+def check_models(ours: keras.Model, theirs: keras.Model, x: np.ndarray | list) -> None:
+    """Hold the names and the outputs of two models against each other."""
+    assert (ours.name, ours.output_names) == (theirs.name, theirs.output_names)
+    for a, b in zip(tree.flatten(ours(x)), tree.flatten(theirs(x)), strict=True):
+        assert_array_equal(a, b)
+
+
 @pytest.fixture
 def x(mnist):
     """A few images as floats."""
     return mnist.x_test[:64].astype("float32") / 255
 
 
-def outputs(model: keras.Model, x: np.ndarray) -> list[np.ndarray]:
-    """The outputs of a model as arrays."""
-    result = model(x)
-    return [ops.convert_to_numpy(y) for y in (result if isinstance(result, list) else [result])]
-
-
-@pytest.mark.parametrize(
-    ("notebook", "name", "width", "helper"),
-    [
-        ("01_encoder", "build_encoder", 784, helpers.encoder),
-        ("03_decoder", "build_decoder", 2, helpers.decoder),
-    ],
-)
+@pytest.mark.parametrize(("notebook", "name", "width", "helper"), BUILT)
 def test_built_models(notebook, name, width, helper):
-    models = [build(latent_dim=2) for build in (defined(notebook)[name], getattr(helper, name))]
-    models[1].set_weights(models[0].get_weights())
-    assert models[0].name == models[1].name
-    assert [w.path for w in models[0].weights] == [w.path for w in models[1].weights]
-    points = np.random.default_rng(0).random((5, width), "float32")
-    for ours, theirs in zip(*(outputs(model, points) for model in models), strict=True):
-        np.testing.assert_array_equal(ours, theirs)
+    ours, theirs = defined(notebook)[name](latent_dim=2), getattr(helper, name)(latent_dim=2)
+    theirs.set_weights(ours.get_weights())
+    assert [w.path for w in ours.weights] == [w.path for w in theirs.weights]
+    check_models(ours, theirs, np.random.default_rng(0).random((5, width), "float32"))
 
 
 def test_sampling():
-    layers = [defined("02_sampling")["Sampling"], helpers.sampling.Sampling]
+    layers = [defined("02_sampling")["Sampling"], Sampling]
     rng = np.random.default_rng(0)
     pair = [rng.normal(size=(50, 3)).astype("float32") for _ in range(2)]
-    draws = [ops.convert_to_numpy(layer(seed=5)(pair)) for layer in layers]
-    np.testing.assert_array_equal(*draws)
+    assert_array_equal(*(layer(seed=5)(pair) for layer in layers))
     assert layers[0](seed=5).get_config().keys() == layers[1](seed=5).get_config().keys()
 
 
@@ -78,26 +79,22 @@ def test_sampling_function():
 
 
 def test_losses(x):
-    notebook = defined("04_loss")
     rng = np.random.default_rng(0)
     logits = rng.normal(0, 3, x.shape).astype("float32")
     pair = [rng.normal(size=(64, 2)).astype("float32") for _ in range(2)]
-    for name, arguments in (("reconstruction_loss", (x, logits)), ("kl_divergence", pair)):
-        ours, theirs = notebook[name](*arguments), getattr(helpers.loss, name)(*arguments)
-        np.testing.assert_allclose(ours, theirs, rtol=1e-6)
+    check_calls("04_loss", ("reconstruction_loss", x, logits), ("kl_divergence", *pair))
 
 
 def test_training(x):
     """Both classes of the notebook take the steps that the helper takes."""
     notebook = defined("05_training")
-    builds = [notebook["StepwiseVAE"], notebook["FusedVAE"], helpers.training.VAE]
-    chunk = helpers.training.Chunks(x, batch_size=32)[0]  # as `fit` would cut, unshuffled
+    builds = [notebook["StepwiseVAE"], notebook["FusedVAE"], VAE]
+    chunk = Chunks(x, batch_size=32)[0]  # as `fit` would cut, unshuffled
     weights = []
     for build in builds:
         keras.utils.set_random_seed(0)
-        sampling = helpers.sampling.Sampling(seed=0, name="z")
-        encoder = helpers.sampling.add_sampling(helpers.encoder.build_encoder(), sampling)
-        model = build(encoder, helpers.decoder.build_decoder(), beta=3.0)
+        with_z = add_sampling(encoder.build_encoder(), Sampling(seed=0, name="z"))
+        model = build(with_z, decoder.build_decoder(), beta=3.0)
         model.compile(optimizer="adam", jit_compile=True)
         if build is builds[0]:
             model.fit(x, batch_size=32, shuffle=False, verbose=0)
@@ -106,97 +103,68 @@ def test_training(x):
         weights.append(model.get_weights())
     for stepwise, *others in zip(*weights, strict=True):
         for other in others:
-            np.testing.assert_allclose(stepwise, other, atol=1e-6)
+            assert_allclose(stepwise, other, atol=1e-6)
 
 
 def test_drawings():
-    notebook = defined("06_visualization")
-    helper = helpers.visualization
-    rng = np.random.default_rng(0)
-    z_mean, z_log_var = rng.normal(size=(2, 20, 2))
-    axis, decoder = np.linspace(-3, 3, 7), helpers.decoder.build_decoder()
-    ends = z_mean[:2].astype("float32")
-    for name, arguments in (
-        ("aggregate_posterior", (z_mean, z_log_var, axis)),
-        ("manifold_grid", (4, 0.1, 0.8)),
-        ("manifold", (decoder, 4)),
-        ("interpolate", (ends[0], ends[1], 5)),
-    ):
-        ours, theirs = notebook[name](*arguments), getattr(helper, name)(*arguments)
-        np.testing.assert_allclose(ours, theirs, rtol=1e-6)
+    z_mean, z_log_var = np.random.default_rng(0).normal(size=(2, 20, 2))
+    check_calls(
+        "06_visualization",
+        ("aggregate_posterior", z_mean, z_log_var, np.linspace(-3, 3, 7)),
+        ("manifold_grid", 4, 0.1, 0.8),
+        ("manifold", decoder.build_decoder(), 4),
+        ("interpolate", *z_mean[:2].astype("float32"), 5),
+    )
 
 
 def test_loss_with_knobs():
-    notebook = defined("07_beta")
     z_mean, z_log_var = np.random.default_rng(0).normal(size=(2, 50, 3)).astype("float32")
     z_mean[:, 1] *= 0.05  # says next to nothing
     kl = np.float32([0.1, 0.7, 3.0])
-    for name, arguments in (
-        ("kl_by_unit", (z_mean, z_log_var)),
-        ("active_units", (z_mean,)),
-        ("active_units", (z_mean, 2.0)),
-        ("aggregate_covariance", (z_mean, z_log_var)),
-        ("objective", (100.0, kl, 4.0)),
-        ("objective", (100.0, kl, 4.0, 0.5, 0.3)),
-    ):
-        ours, theirs = notebook[name](*arguments), getattr(helpers.beta, name)(*arguments)
-        np.testing.assert_allclose(ours, theirs, rtol=1e-6)
+    check_calls(
+        "07_beta",
+        ("kl_by_unit", z_mean, z_log_var),
+        ("active_units", z_mean),
+        ("active_units", z_mean, 2.0),
+        ("aggregate_covariance", z_mean, z_log_var),
+        ("objective", 100.0, kl, 4.0),
+        ("objective", 100.0, kl, 4.0, 0.5, 0.3),
+    )
 
 
-@pytest.fixture
-def spread():
-    """A model for binary images whose random weights spread its codes."""
-    rng = np.random.default_rng(0)
-    vae = helpers.evaluation.build_binary_vae()
-    vae.set_weights([rng.normal(0, 0.1, weight.shape) for weight in vae.get_weights()])
-    return vae
-
-
-def test_evaluation(spread, x):
-    notebook, helper = defined("08_evaluation"), helpers.evaluation
-    x = np.round(x[:8])
-    rng = np.random.default_rng(1)
+def test_evaluation(x):
+    rng, vae = np.random.default_rng(0), evaluation.build_binary_vae()
+    vae.set_weights([rng.normal(0, 0.1, w.shape) for w in vae.get_weights()])  # spread its codes
+    x, rng = np.round(x[:8]), np.random.default_rng(1)
     z, log_w = rng.normal(size=(5, 2)), rng.normal(-150, 3, (8, 12))
-    z_mean, z_log_var = rng.normal([[[0]], [[-1]]], 0.3, (2, 8, 2)).astype("float32")
-    axis = helper.plane_grid(3, 0.25)
-    on_plane = helper.log_joint_on_plane(spread.decoder, x, axis), axis.astype("float32")
-    for name, arguments in (
-        ("log_joint", (spread.decoder, x, z)),
-        ("log_weights", (spread, x, 12, 4)),
-        ("importance_bound", (log_w, 1)),
-        ("importance_bound", (log_w, 5)),
-        ("importance_bound", (log_w, 12)),
-        ("gaussian_elbo", (*on_plane, z_mean, z_log_var)),
-        ("fit_gaussians", (*on_plane, z_mean, z_log_var, 20)),
-    ):
-        ours, theirs = notebook[name](*arguments), getattr(helper, name)(*arguments)
-        np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-5)
-    ours = notebook["quadrature"](spread.decoder, x, 6, 0.25)
-    theirs = helper.exact_log_likelihood(spread.decoder, x, 6, 0.25)
-    np.testing.assert_allclose(ours, theirs, rtol=1e-6)
+    q = rng.normal([[[0]], [[-1]]], 0.3, (2, 8, 2)).astype("float32")
+    axis = evaluation.plane_grid(3, 0.25)
+    on_plane = evaluation.log_joint_on_plane(vae.decoder, x, axis), axis.astype("float32")
+    check_calls(
+        "08_evaluation",
+        ("log_joint", vae.decoder, x, z),
+        ("log_weights", vae, x, 12, 4),
+        *(("importance_bound", log_w, k) for k in (1, 5, 12)),
+        ("gaussian_elbo", *on_plane, *q),
+        ("fit_gaussians", *on_plane, *q, 20),
+        atol=1e-5,
+    )
+    ours = defined("08_evaluation")["quadrature"](vae.decoder, x, 6, 0.25)
+    assert_allclose(ours, evaluation.exact_log_likelihood(vae.decoder, x, 6, 0.25), rtol=1e-6)
 
 
 @pytest.mark.parametrize("arguments", [((7, 5, 3),), ((6, 4), "relu")])
-@pytest.mark.parametrize(
-    ("name", "width"), [("build_deep_encoder", 784), ("build_deep_decoder", 2)]
-)
+@pytest.mark.parametrize(("name", "width"), DEEP)
 def test_deep_models(name, width, arguments):
-    models = [
-        build(*arguments) for build in (defined("09_deeper")[name], getattr(helpers.deeper, name))
-    ]
-    models[1].set_weights(models[0].get_weights())
-    assert models[0].name == models[1].name
-    assert models[0].output_names == models[1].output_names
-    points = np.random.default_rng(0).random((5, width), "float32")
-    for ours, theirs in zip(*(outputs(model, points) for model in models), strict=True):
-        np.testing.assert_array_equal(ours, theirs)
+    ours, theirs = (source[name](*arguments) for source in both("09_deeper"))
+    theirs.set_weights(ours.get_weights())
+    check_models(ours, theirs, np.random.default_rng(0).random((5, width), "float32"))
 
 
 @pytest.mark.parametrize("arguments", [(2e-3, 200), (1e-3, 30, 0.3)])
 def test_rate_schedule(arguments):
-    builds = defined("09_deeper")["rate_schedule"], helpers.deeper.rate_schedule
-    rates = [[float(build(*arguments)(step)) for step in range(0, 220, 3)] for build in builds]
-    np.testing.assert_array_equal(*rates)
+    schedules = [source["rate_schedule"](*arguments) for source in both("09_deeper")]
+    assert_array_equal(*([float(rate(k)) for k in range(0, 220, 3)] for rate in schedules))
 
 
 def conditional_parts(source: dict) -> tuple[keras.Model, keras.Model]:
@@ -206,30 +174,24 @@ def conditional_parts(source: dict) -> tuple[keras.Model, keras.Model]:
 
 
 def test_conditional_models(x):
-    notebook, helper = defined("10_conditional"), vars(helpers.conditional)
     y = np.arange(64) % 10
-    label = ops.convert_to_numpy(notebook["one_hot"](y))
-    np.testing.assert_array_equal(label, helper["one_hot"](y))
-    parts = [conditional_parts(source) for source in (notebook, helper)]
-    for models, first in zip(zip(*parts, strict=True), (x, x[:, 300:302]), strict=True):
-        assert models[0].name == models[1].name
-        for ours, theirs in zip(*(outputs(model, [first, label]) for model in models), strict=True):
-            np.testing.assert_array_equal(ours, theirs)
+    check_calls("10_conditional", ("one_hot", y), rtol=0)
+    parts = [conditional_parts(source) for source in both("10_conditional")]
+    for ours, theirs, first in zip(*parts, (x, x[:, 300:302]), strict=True):
+        check_models(ours, theirs, [first, np.asarray(conditional.one_hot(y))])
 
 
 def test_decode_digit():
-    decoder = helpers.conditional.build_conditional_decoder()
-    z = np.random.default_rng(0).normal(size=(10, 2))
-    decoders = defined("10_conditional")["decode_digit"], helpers.conditional.decode_digit
-    for y in (7, np.arange(10)):
-        np.testing.assert_array_equal(*(decode(decoder, z, y) for decode in decoders))
+    told, z = conditional.build_conditional_decoder(), np.random.default_rng(0).normal(size=(10, 2))
+    digits = [("decode_digit", told, z, y) for y in (7, np.arange(10))]
+    check_calls("10_conditional", *digits, rtol=0)
 
 
 def test_conditional_terms(x):
     """What the class changes of a VAE: how it reads a pair, and the two terms."""
     pair, terms = ((255 * x).astype("uint8"), (np.arange(64) % 10).astype("uint8")), []
-    for source in (defined("10_conditional"), vars(helpers.conditional)):
+    for source in both("10_conditional"):
         vae = source["ConditionalVAE"](*conditional_parts(source))
         prepared = vae.prepare([ops.convert_to_tensor(part) for part in vae.check(pair)])
         terms.append([ops.convert_to_numpy(term) for term in vae.terms(prepared)])
-    np.testing.assert_array_equal(*terms)
+    assert_array_equal(*terms)

@@ -16,6 +16,7 @@ import pytest
 from PIL import Image
 
 STATE = "application/vnd.jupyter.widget-state+json"
+GELU = DeepSetting((8,), "gelu")
 
 
 def random_vae(seed):
@@ -48,8 +49,7 @@ def decoded(explorer, z):
 
 def test_the_state_is_the_model(vaes, digits):
     x, y = digits
-    explorer = explore(vaes["beta 1"], x, y)
-    z = np.random.default_rng(1).normal(0, 3, (50, 2))
+    explorer, z = explore(vaes["beta 1"], x, y), np.random.default_rng(1).normal(0, 3, (50, 2))
     np.testing.assert_allclose(decoded(explorer, z), decode(vaes["beta 1"].decoder, z), atol=1e-5)
     codes = np.frombuffer(explorer.codes, "<f4").reshape(-1, 4)
     z_mean, z_log_var, _ = vaes["beta 1"].encoder.predict(x[:DIGITS] / np.float32(255), verbose=0)
@@ -85,9 +85,7 @@ def test_a_page_grows_little(vaes, digits):
 
 def test_where_no_widget_runs_a_picture_stands(vaes, digits):
     data, metadata = explore(vaes["beta 1"], *digits)._repr_mimebundle_()
-    assert data.keys() == {
-        "application/vnd.jupyter.widget-view+json", "image/png", "text/plain"
-    }  # fmt: skip
+    assert data.keys() == {"application/vnd.jupyter.widget-view+json", "image/png", "text/plain"}
     png = Image.open(BytesIO(b64decode(data["image/png"])))
     assert metadata["image/png"]["alt"] == data["text/plain"]
     assert f"{DIGITS} test digits" in data["text/plain"]
@@ -102,7 +100,7 @@ def test_the_saved_pages_hold_the_explorer_of_today():
             if model["model_name"] == "AnyModel":
                 found.add(path.stem)
                 for name in ("_esm", "_css"):
-                    text = getattr(Explorer, name).default_value
+                    text = getattr(Explorer, name)
                     assert model["state"][name] == text, f"{path.name} is older than {name}"
     assert found == {"06_visualization", "07_beta"}
 
@@ -114,11 +112,7 @@ def test_the_saved_pages_hold_the_explorer_of_today():
         (lambda: {"a": None}, TypeError, "^vae: expected a VAE .* got None for 'a'"),
         (dict, ValueError, "^vae: expected at least one model"),
         (lambda: build_vae(latent_dim=3), ValueError, "^vae: .* z of 2 dimensions"),
-        (
-            lambda: {"deep": build_deep_vae(DeepSetting((8,), "gelu"))},
-            ValueError,
-            "^vae: .* activation gelu",
-        ),
+        (lambda: {"deep": build_deep_vae(GELU)}, ValueError, "^vae: .* activation gelu"),
         (build_conditional_vae, (TypeError, ValueError), "^vae: expected a"),
     ],
 )

@@ -9,6 +9,7 @@ import struct
 from base64 import b64decode
 from io import BytesIO
 from pathlib import Path
+from unittest.mock import Mock
 
 import keras
 import matplotlib.pyplot as plt
@@ -30,7 +31,7 @@ def shown(monkeypatch):
 
 def png_of(shown):
     """The one picture shown, after a look at its text alternative."""
-    ((data,), options), = shown  # fmt: skip
+    [((data,), options)] = shown
     assert data["text/plain"] == ALT
     png = b64decode(data["image/png"])
     (width,) = struct.unpack(">I", png[16:20])
@@ -74,16 +75,11 @@ def test_show_rejects_no_figure(shown):
 
 
 def test_show_model_displays_the_diagram(shown, monkeypatch):
-    drawn = []
-
-    def plot_model(model, to_file, **kwargs):
-        drawn.append(model)
-        Path(to_file).write_bytes(PNG)
-
+    plot_model = Mock(side_effect=lambda model, to_file, **_: Path(to_file).write_bytes(PNG))
     monkeypatch.setattr(figures.shutil, "which", lambda name: f"/bin/{name}")
     monkeypatch.setattr(keras.utils, "plot_model", plot_model)
     show_model("model", ALT)
-    assert drawn == ["model"]
+    assert [call.args[0] for call in plot_model.call_args_list] == ["model"]
     assert png_of(shown) == PNG
 
 

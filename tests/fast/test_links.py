@@ -44,8 +44,8 @@ def test_links_lead_to_a_fork_and_back(fork):
     changed = links(fork, f"REPOSITORY={there}")
     assert links(fork) == links(fork, f"REPOSITORY={there}") == changed
     folder, copy = (f"lab/tree/{name.split('/')[1]}/notebooks/" for name in (here, there))
-    assert f"git-pull?repo=https://github.com/{there}&" in changed["README.md"].decode()
-    assert copy in changed["README.md"].decode()
+    page = changed["docs/teachers.md"].decode()
+    assert f"git-pull?repo=https://github.com/{there}&" in page and copy in page
     assert changed["README.md"].decode().endswith(f"<https://github.com/{there}.git> {others}")
     for name in before:  # nothing but the name has changed, and it has in all places
         assert not re.search(rf"(?<![\w-]){here}(?![\w-])".encode(), changed[name]), name

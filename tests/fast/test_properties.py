@@ -5,28 +5,18 @@ in many dresses (dtype, layout, container), and then hostile things in place of 
 """
 
 from helpers import argument_checks as checks
-from helpers import (
-    beta,
-    conditional,
-    data,
-    decoder,
-    deeper,
-    encoder,
-    evaluation,
-    explorer,
-    loss,
-    published,
-    sampling,
-    sweep,
-    training,
-    visualization,
-)
+from helpers import beta, conditional, data, decoder, deeper, evaluation, explorer, loss, published
+from helpers import visualization as vis
+from helpers.encoder import build_encoder
+from helpers.sampling import Sampling
+from helpers.training import build_vae, compile_with_adam
 from tests.fast.test_decoder import logits_of
 
 import inspect
 import io
 from fractions import Fraction
 from functools import cache
+from importlib import import_module
 
 import keras
 import matplotlib.pyplot as plt
@@ -38,8 +28,8 @@ from hypothesis import strategies as st
 from PIL import Image
 from scipy import special, stats
 
-MODULES = (beta, checks, conditional, data, decoder, deeper, encoder, evaluation, explorer, loss)
-MODULES += (published, sampling, sweep, training, visualization)
+MODULES = "argument_checks beta conditional data decoder deeper encoder evaluation explorer loss "
+MODULES += "published sampling sweep training visualization"
 QUICK = settings(
     derandomize=True, deadline=None, max_examples=12, database=None,
     suppress_health_check=list(HealthCheck), phases=[Phase.generate],
@@ -117,39 +107,35 @@ def always(value):
 
 
 SIZE = st.tuples(st.sampled_from([1, 2, 5]), st.sampled_from([1, 2, 64]))
-VECTOR = st.sampled_from([(1,), (2,), (64,)])
+VECTOR, FIVE = st.sampled_from([(1,), (2,), (64,)]), st.just((5, 2))
 
 
 def clouds(*more, size=SIZE, means=(-4, 4), log_vars=(-4, 4)):
-    return size.flatmap(lambda s: st.tuples(numbers(s, *means), numbers(s, *log_vars), *more)).map(
-        list
-    )
+    return size.flatmap(lambda s: st.tuples(numbers(s, *means), numbers(s, *log_vars), *more))
 
 
 def pixels_and_logits():
     dtypes = [dtype for dtype in NUMBERS if dtype != "uint8"]
-    return SIZE.flatmap(lambda s: st.tuples(numbers(s, 0, 1, dtypes), numbers(s))).map(list)
+    return SIZE.flatmap(lambda s: st.tuples(numbers(s, 0, 1, dtypes), numbers(s)))
 
 
 def at_points(*more):
     """A decoder and points of its width."""
-    return SIZE.flatmap(lambda s: st.tuples(always(model(s[1]).decoder), *more, numbers(s))).map(
-        list
-    )
+    return SIZE.flatmap(lambda s: st.tuples(always(model(s[1]).decoder), *more, numbers(s)))
 
 
 def on_plane(*more):
     """`joint` (2, 13, 13), an axis from -3 to 3 and two Gaussians that it holds."""
     two = clouds(*more, size=st.just((2, 2)), means=(-1, 1), log_vars=(-1, 0))
     sides = st.tuples(numbers((2, 13, 13)), dressed(np.linspace(-3, 3, 13)))
-    return st.tuples(sides, two).map(lambda parts: [*parts[0], *parts[1]])
+    return st.tuples(sides, two).map(lambda parts: parts[0] + parts[1])
 
 
 # Definitions, and calls whose answers can be compared.
 
 
 @cache
-def model(latent_dim=2, build=training.build_vae):
+def model(latent_dim=2, build=build_vae):
     """A model whose weights are large enough to matter, always the same."""
     made, rng = build(latent_dim), np.random.default_rng(latent_dim)
     made.set_weights([rng.normal(0, 0.1, weight.shape) for weight in made.get_weights()])
@@ -165,9 +151,7 @@ AUDITED = model(2, lambda _: published.build_published_vae())
 
 def again(call):
     """The definition of what draws or descends: the same on plain float32 arrays."""
-    return lambda *plain: call(
-        *(np.float32(value) if isinstance(value, np.ndarray) else value for value in plain)
-    )
+    return lambda *plain: call(*(np.float32(v) if isinstance(v, np.ndarray) else v for v in plain))
 
 
 def kl(m, s):
@@ -255,15 +239,6 @@ def on_axes(draw, read):
     return call
 
 
-def plot_rows(rows):
-    try:
-        visualization.plot_rows([rows], ["images"])
-        picture = plt.gca().images[0]
-        return picture.get_array() / picture.get_clim()[1]
-    finally:
-        plt.close("all")
-
-
 def in_a_row(x):
     return np.hstack(x.reshape(-1, 28, 28))
 
@@ -334,12 +309,11 @@ ANSWERS = {
         pixels_and_logits()),
     "kl_divergence": (loss.kl_divergence, lambda m, s: kl(m, s).sum(axis=1), clouds()),
     "kl_by_unit": (beta.kl_by_unit, kl, clouds()),
-    "active_units": (
-        beta.active_units, lambda z, least: z.var(axis=0) > least,
-        SIZE.flatmap(numbers), real(0.0625, 4.125)),
+    "active_units": (beta.active_units, lambda z, least: z.var(axis=0) > least,
+                     SIZE.flatmap(numbers), real(0.0625, 4.125)),
     "aggregate_covariance": (beta.aggregate_covariance, covariance, clouds()),
     "draw_weights": (drawn_weights, again(drawn_weights), SEED),
-    "build_encoder": (lambda latent_dim: encoder.build_encoder(latent_dim).count_params(),
+    "build_encoder": (lambda latent_dim: build_encoder(latent_dim).count_params(),
                       lambda d: 785 * 64 + 65 * 2 * d, DIM),
     "build_decoder": (lambda latent_dim: decoder.build_decoder(latent_dim).count_params(),
                       lambda d: (d + 1) * 64 + 65 * 784, DIM),
@@ -353,48 +327,43 @@ ANSWERS = {
         lambda widths: deeper.build_deep_encoder([widths]).layers[1].units, int, DIM),
     "build_deep_decoder": (
         lambda widths: deeper.build_deep_decoder([widths]).layers[1].units, int, DIM),
-    "build_vae": (made(training.build_vae), lambda *same: same, DIM, BETA, SEED),
+    "build_vae": (made(build_vae), lambda *same: same, DIM, BETA, SEED),
     "build_conditional_vae": (
         made(conditional.build_conditional_vae), lambda *same: same, DIM, BETA, SEED),
-    "build_published_vae": (
-        made(published.build_published_vae, "noise_std", "exponent"),
-        lambda a, b, beta, seed: (2, beta, seed, a, b), HALF, HALF, BETA, SEED),
+    "build_published_vae": (made(published.build_published_vae, "noise_std", "exponent"),
+                            lambda a, b, beta, seed: (2, beta, seed, a, b), HALF, HALF, BETA, SEED),
     "build_binary_vae": (
         lambda seed: evaluation.build_binary_vae(seed).encoder.layers[-1].seed, int, SEED),
     "build_deep_vae": (
         build_deep_vae, lambda batch, rate, epochs, _, n: (rate, epochs * -(-n // batch) // 2),
         whole(1, 9), HALF, whole(1, 9), SEED, whole(1, 99)),
     "compile_with_adam": (
-        lambda learning_rate: training.compile_with_adam(
-            model(7), learning_rate).optimizer.learning_rate, float, HALF),
+        lambda learning_rate: compile_with_adam(model(7), learning_rate).optimizer.learning_rate,
+        float, HALF),
     "rate_schedule": (rate_schedule, rates, HALF, whole(1, 40), real(0, 0.125, 0.5, 0.96875)),
     "decode": (decoder.decode, lambda d, z: special.expit(logits_of(d, z)), at_points()),
     "one_hot": (conditional.one_hot, lambda y: np.eye(10)[y.astype(int)], labels(4)),
-    "decode_digit": (
-        conditional.decode_digit, again(conditional.decode_digit),
-        always(TOLD), numbers((4, 2)), labels(4) | whole(0, 9)),
-    "manifold_grid": (visualization.manifold_grid, plane_of, TWELVE, real(0.25), real(0.5, 0.875)),
-    "manifold": (
-        visualization.manifold, manifold_of, always(PLANE), TWELVE, real(0.25), real(0.5, 0.875)),
-    "plot_manifold": (
-        on_axes(visualization.plot_manifold, lambda ax: ax.images[0].get_array()), manifold_of,
-        always(PLANE), TWELVE),
+    "decode_digit": (conditional.decode_digit, again(conditional.decode_digit),
+                     always(TOLD), numbers((4, 2)), labels(4) | whole(0, 9)),
+    "manifold_grid": (vis.manifold_grid, plane_of, TWELVE, real(0.25), real(0.5, 0.875)),
+    "manifold": (vis.manifold, manifold_of, always(PLANE), TWELVE, real(0.25), real(0.5, 0.875)),
+    "plot_manifold": (on_axes(vis.plot_manifold, lambda ax: ax.images[0].get_array()),
+                      manifold_of, always(PLANE), TWELVE),
     "plot_latent": (
-        on_axes(visualization.plot_latent,
-                lambda ax: np.concatenate([digit.get_offsets() for digit in ax.collections])),
+        on_axes(vis.plot_latent, lambda ax: np.vstack([a.get_offsets() for a in ax.collections])),
         lambda z, y, _: z[np.argsort(y, kind="stable")], numbers((4, 2)), labels(4), HALF),
     "plot_posteriors": (
-        on_axes(visualization.plot_posteriors,
+        on_axes(vis.plot_posteriors,
                 lambda ax: [2 * ax.collections[0]._widths, 2 * ax.collections[0]._heights]),
-        lambda m, s, k: 2 * k * np.exp(s / 2).T, clouds(HALF, size=st.just((5, 2)))),
-    "plot_rows": (plot_rows, in_a_row, images()),
-    "spread": (visualization.spread, again(visualization.spread), numbers((5, 2)), HALF),
-    "interpolate": (
-        visualization.interpolate, lambda a, b, n: a + (b - a) * np.arange(n)[:, None] / (n - 1),
-        VECTOR.flatmap(lambda n: st.tuples(numbers(n), numbers(n), TWELVE)).map(list)),
-    "traverse": (visualization.traverse, traversed, numbers((4,)), whole(0, 3), numbers((5,))),
-    "aggregate_posterior": (
-        visualization.aggregate_posterior, density, clouds(numbers((6,)), size=st.just((5, 2)))),
+        lambda m, s, k: 2 * k * np.exp(s / 2).T, clouds(HALF, size=FIVE)),
+    "plot_rows": (on_axes(lambda _, rows: vis.plot_rows([rows], ["images"]),
+                          lambda ax: ax.images[0].get_array() / ax.images[0].get_clim()[1]),
+                  in_a_row, images()),
+    "spread": (vis.spread, again(vis.spread), numbers((5, 2)), HALF),
+    "interpolate": (vis.interpolate, lambda a, b, n: a + (b - a) * np.arange(n)[:, None] / (n - 1),
+                    VECTOR.flatmap(lambda n: st.tuples(numbers(n), numbers(n), TWELVE))),
+    "traverse": (vis.traverse, traversed, numbers((4,)), whole(0, 3), numbers((5,))),
+    "aggregate_posterior": (vis.aggregate_posterior, density, clouds(numbers((6,)), size=FIVE)),
     "plane_grid": (evaluation.plane_grid, multiples, real(1, 6), real(0.125, 0.75)),
     "log_joint": (evaluation.log_joint, joint_of, at_points(BINARY)),
     "log_joint_on_plane": (
@@ -403,12 +372,10 @@ ANSWERS = {
         always(PLANE), BINARY, numbers((6,))),
     "exact_log_likelihood": (
         evaluation.exact_log_likelihood, likelihood, always(PLANE), BINARY, real(1, 2), HALF),
-    "log_weights": (
-        evaluation.log_weights, again(evaluation.log_weights),
-        always(model(2)), BINARY, whole(1, 9), SEED),
-    "importance_bound": (
-        lambda log_weights, k: evaluation.importance_bound(log_weights, k)[0], bound,
-        numbers((3, 260)), whole(1, 127)),
+    "log_weights": (evaluation.log_weights, again(evaluation.log_weights),
+                    always(model(2)), BINARY, whole(1, 9), SEED),
+    "importance_bound": (lambda log_weights, k: evaluation.importance_bound(log_weights, k)[0],
+                         bound, numbers((3, 260)), whole(1, 127)),
     "gaussian_elbo": (evaluation.gaussian_elbo, elbo, on_plane()),
     "fit_gaussians": (
         evaluation.fit_gaussians, again(evaluation.fit_gaussians), on_plane(whole(1, 3))),
@@ -431,7 +398,7 @@ LEFT_OUT = {
 
 def drawn_arguments(draw, name):
     drawn = [draw.draw(strategy) for strategy in ANSWERS[name][2:]]
-    pairs = [pair for one in drawn for pair in (one if isinstance(one, list) else [one])]
+    pairs = [pair for one in drawn for pair in (one if isinstance(one[0], tuple) else [one])]
     return [given for given, _ in pairs], [plain for _, plain in pairs]
 
 
@@ -501,11 +468,12 @@ def test_a_spoiled_argument_is_named(name, draw):
 
 
 def test_no_helper_is_forgotten():
+    modules = [import_module(f"helpers.{name}") for name in MODULES.split()]
     public = {
         name
-        for module in MODULES
-        for name, _ in inspect.getmembers(module, inspect.isfunction)
-        if _.__module__ == module.__name__ and not name.startswith("_")
+        for module in modules
+        for name, function in inspect.getmembers(module, inspect.isfunction)
+        if function.__module__ == module.__name__ and not name.startswith("_")
     }
     assert ANSWERS.keys() | LEFT_OUT.keys() == public
     assert not ANSWERS.keys() & LEFT_OUT.keys()
@@ -533,7 +501,7 @@ def test_no_points_are_refused():
         (lambda: decoder.decode(PLANE, NO_POINTS), "z"),
         (lambda: conditional.decode_digit(TOLD, NO_POINTS, 3), "z"),
         (lambda: evaluation.log_joint(PLANE, np.zeros((1, 784)), NO_POINTS), "z"),
-        (lambda: visualization.traverse(np.zeros(2), 0, []), "values"),
+        (lambda: vis.traverse(np.zeros(2), 0, []), "values"),
         (lambda: loss.reconstruction_loss(NO_POINTS, NO_POINTS), "x"),
     ):
         with pytest.raises(ValueError, match=rf"^{name}: expected shape .* with values, got \("):
@@ -548,13 +516,10 @@ def test_an_axis_that_is_no_grid_is_refused(axis):
 
 
 def test_bytes_are_no_pixels_even_in_a_compiled_function():
-    x, logits = tf.zeros((2, 3), "uint8"), tf.zeros((2, 3))
-    for function in (
-        loss.reconstruction_loss,
-        tf.function(loss.reconstruction_loss, autograph=False),
-    ):
+    compiled = tf.function(loss.reconstruction_loss, autograph=False)
+    for function in (loss.reconstruction_loss, compiled):
         with pytest.raises(ValueError, match=r"^x: expected floats"):
-            function(x, logits)
+            function(tf.zeros((2, 3), "uint8"), tf.zeros((2, 3)))
 
 
 @pytest.mark.parametrize(("peak", "steps", "warm_up"), [(1.0, 1, 0.9), (1.0, 10, 0.99), (0, 3, 0)])
@@ -562,12 +527,19 @@ def test_a_warm_up_leaves_a_step(peak, steps, warm_up):
     agree(rate_schedule(peak, steps, warm_up), rates(peak, steps, warm_up))
 
 
-def value_and_gradients(function, first, second):
-    tensors = [tf.convert_to_tensor(first), tf.convert_to_tensor(second)]
-    with tf.GradientTape() as tape:
-        tape.watch(tensors)
-        value = function(*tensors)
-    return value, *tape.gradient(value, tensors)
+def with_gradients(function):
+    def value_and_gradients(*inputs):
+        tensors = [tf.convert_to_tensor(value) for value in inputs]
+        with tf.GradientTape() as tape:
+            tape.watch(tensors)
+            value = function(*tensors)
+        return value, *tape.gradient(value, tensors)
+
+    return value_and_gradients
+
+
+FUNCTIONS = {False: [with_gradients(f) for f in (loss.reconstruction_loss, loss.kl_divergence)]}
+FUNCTIONS[True] = [tf.function(f, reduce_retracing=True, autograph=False) for f in FUNCTIONS[False]]
 
 
 SIGNS = st.sampled_from([-1, 1])
@@ -585,8 +557,7 @@ def rows(first, second):
 @settings(QUICK, max_examples=100)
 @given(rows(GREY, LOGITS), rows(MEANS, LOG_VARS))
 def test_losses_and_gradients_at_the_extremes(compiled, pixels, q):
-    x, logits = pixels
-    m, s = q
+    (x, logits), (m, s) = pixels, q
     cases = [
         (0, pixels, np.logaddexp(0, logits) - x * logits, -logits, special.expit(logits) - x),
         (1, q, kl(m, s), m, np.expm1(s) / 2),
@@ -599,15 +570,7 @@ def test_losses_and_gradients_at_the_extremes(compiled, pixels, q):
         np.testing.assert_allclose(slopes[1], by_second, rtol=1e-5, atol=1e-6)
 
 
-def with_gradients(function):
-    return lambda *inputs: value_and_gradients(function, *inputs)
-
-
-FUNCTIONS = {False: [with_gradients(f) for f in (loss.reconstruction_loss, loss.kl_divergence)]}
-FUNCTIONS[True] = [tf.function(f, reduce_retracing=True, autograph=False) for f in FUNCTIONS[False]]
-
-
-@pytest.mark.parametrize("layer", [sampling.Sampling, published.PublishedSampling])
+@pytest.mark.parametrize("layer", [Sampling, published.PublishedSampling])
 @QUICK
 @given(pairs=clouds())
 def test_z_is_drawn_in_any_dress(layer, pairs):
@@ -627,7 +590,7 @@ def test_a_sampling_without_noise_is_refused(name):
 @pytest.mark.parametrize(("rows", "names"), [(None, []), (5, ["a"]), ([NO_IMAGES], None), ([], [])])
 def test_rows_that_are_none_are_refused(rows, names):
     with pytest.raises((ValueError, TypeError), match=r"^(rows|names): expected"):
-        visualization.plot_rows(rows, names)
+        vis.plot_rows(rows, names)
 
 
 def state(vae):
@@ -637,7 +600,7 @@ def state(vae):
 @cache
 def trained():
     """A model, its state at first, images, and a function that trains from that state."""
-    vae = training.build_vae(seed=1)
+    vae = build_vae(seed=1)
     start = [variable.numpy() for variable in state(vae)]
     x = np.random.default_rng(0).integers(0, 9, (10, 784)) / 8
 
@@ -659,7 +622,7 @@ def test_training_is_the_same_in_any_dress(dtype, layout):
 
 @pytest.mark.parametrize(("latent_dim", "beta"), [(1, 0), (2, 1), (64, 1e6)])
 def test_training_stays_finite(latent_dim, beta):
-    vae = training.build_vae(latent_dim, beta, seed=1)
+    vae = build_vae(latent_dim, beta, seed=1)
     x = np.random.default_rng(0).integers(0, 256, (9, 784), "uint8")
     history = vae.fit(x, 4, 2, seed=1).history
     assert all(np.isfinite(values).all() for values in history.values())

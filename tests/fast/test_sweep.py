@@ -1,8 +1,9 @@
 """Sweeps that outlive the processes they run on."""
 
 from helpers import sweep as module
-from helpers.beta import Setting, train
+from helpers.beta import train
 from helpers.sweep import WORKER_MEMORY, sweep, workers_that_fit
+from tests.fast.test_beta import SETTINGS, SHORT
 
 import contextlib
 import json
@@ -23,12 +24,6 @@ from distributed import Client
 
 PATIENCE = 60  # seconds, for what takes a few on an idle machine
 DASK = Path(sys.executable).with_name("dask")
-SHORT = Setting(epochs=1, images=640)
-SETTINGS = [
-    SHORT._replace(beta=4.0),
-    SHORT._replace(seed=2, reconstruction_weight=0.5),
-    SHORT._replace(warm_up=10, beta_start=0.5, free_nats=0.5),
-]
 
 
 def wait_for(condition):
@@ -40,36 +35,34 @@ def wait_for(condition):
     return value
 
 
-# What the sweeps run in place of training: it leaves its process id in the folder of its
-# setting. At the top of a module, so that processes elsewhere can import it.
+# What the sweeps run in place of training: a setting is a file, in which it leaves its process
+# id. At the top of a module, so that processes elsewhere can import it.
 
 
 def note(setting):
-    folder, name = setting
-    with Path(folder, str(name)).open("a") as file:
+    with setting.open("a") as file:
         file.write(f"{os.getpid()}\n")
-    return name
+    return setting.name
 
 
 def noted(setting):
     """The ids of the processes that ran a setting."""
-    file = Path(setting[0], str(setting[1]))
-    return [int(line) for line in file.read_text().split()] if file.exists() else []
+    return [int(line) for line in setting.read_text().split()] if setting.exists() else []
 
 
 def be_killed_once(setting):
     """`note`, but the first attempt at the setting named "victim" does not end by itself."""
     note(setting)
-    if setting[1] == "victim" and len(noted(setting)) == 1:
+    if setting.name == "victim" and len(noted(setting)) == 1:
         time.sleep(2 * PATIENCE)
         raise AssertionError("nobody killed this process")
-    return setting[1]
+    return setting.name
 
 
 def fail_after_others(setting):
     """`note`, but the setting named "bad" waits for a sign and fails."""
-    if setting[1] == "bad":
-        wait_for(Path(setting[0], "sign").exists)
+    if setting.name == "bad":
+        wait_for(setting.with_name("sign").exists)
         raise ZeroDivisionError("no reason")
     return note(setting)
 
@@ -89,62 +82,47 @@ class Arriving(dict):
             self.act()
 
 
-@contextlib.contextmanager
-def running(folder):
-    """A function that starts `dask` with its arguments; all that it started is killed at last."""
-    started = []
-
-    def start(*arguments):
-        log = (folder / f"{arguments[0]}-{len(started)}.log").open("w")
-        with log:
-            process = subprocess.Popen(
-                [DASK, *arguments, "--no-dashboard"],
-                cwd=folder,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,  # a group of its own, with the nanny's children
-            )
-        started.append(process)
-        return process
-
-    try:
-        yield start
-    finally:
-        for process in started:
-            kill_group(process)
-
-
 def kill_group(process):
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait(PATIENCE)
 
 
-def start_scheduler(start, folder):
-    """A scheduler's process and its address."""
-    file = folder / "scheduler.json"
-    process = start("scheduler", "--host", "127.0.0.1", "--port", "0", "--scheduler-file", file)
-    wait_for(lambda: file.exists() and file.read_text().endswith("}"))
-    return process, json.loads(file.read_text())["address"]
+@contextlib.contextmanager
+def running(folder, *workers):
+    """A scheduler's process and address, and workers with these options; at last all are killed."""
+    with contextlib.ExitStack() as stack:
+
+        def start(name, *arguments):
+            command = [DASK, *arguments, "--no-dashboard"]
+            own = {"start_new_session": True}  # a group of its own, with the nanny's children
+            with (folder / f"{name}.log").open("w") as log:
+                process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, **own)
+            stack.callback(kill_group, process)
+            return process
+
+        file = folder / "scheduler.json"
+        options = ("--host", "127.0.0.1", "--port", "0", "--scheduler-file", file)
+        scheduler = start("scheduler", "scheduler", *options)
+        wait_for(lambda: file.exists() and file.read_text().endswith("}"))
+        address = json.loads(file.read_text())["address"]
+        for number, options in enumerate(workers):
+            start(f"worker-{number}", "worker", address, *options)
+        yield scheduler, address
 
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory):
     """The address of a scheduler with two workers, started as a cluster's user would."""
-    folder = tmp_path_factory.mktemp("cluster")
-    with running(folder) as start:
-        _, address = start_scheduler(start, folder)
-        for _ in range(2):
-            start("worker", address)
+    with running(tmp_path_factory.mktemp("cluster"), [], []) as (_, address):
         yield address
 
 
 @pytest.fixture(scope="module", params=["local", "cluster"])
 def place(request):
     """Where a sweep runs, as its arguments say it: two local processes, or the cluster."""
-    if request.param == "local":
-        return {"workers": 2}
-    return {"scheduler": request.getfixturevalue("cluster")}
+    local = request.param == "local"
+    return {"workers": 2} if local else {"scheduler": request.getfixturevalue("cluster")}
 
 
 def test_results_stand_in_the_order_of_the_settings():
@@ -157,11 +135,8 @@ def test_results_stand_in_the_order_of_the_settings():
 def test_results_fill_as_they_arrive_and_are_not_trained_again():
     results = {2: "known", 9: "of another sweep"}
     seen = []
-    assert sweep(lambda _: seen.append({*results}), [1, 2, 3], results, workers=0) == {
-        1: None,
-        2: "known",
-        3: None,
-    }
+    found = sweep(lambda _: seen.append({*results}), [1, 2, 3], results, workers=0)
+    assert found == {1: None, 2: "known", 3: None}
     assert seen == [{2, 9}, {1, 2, 9}]
     assert {*results} == {1, 2, 3, 9}
     assert sweep(None, [3, 1], results) == {3: None, 1: None}
@@ -203,17 +178,13 @@ def test_the_numbers_are_the_same_everywhere(place, monkeypatch):
     # Less than the processes take: Dask must not pause them for it.
     monkeypatch.setattr("distributed.system.MEMORY_LIMIT", 10**9)
     arrived = {}
-    np.testing.assert_equal(
-        sweep(train, SETTINGS, arrived, **place), sweep(train, SETTINGS, workers=0)
-    )
+    there = sweep(train, SETTINGS, arrived, **place)
+    np.testing.assert_equal(there, sweep(train, SETTINGS, workers=0))
     assert {*arrived} == {*SETTINGS}
 
 
 def test_a_killed_worker_costs_only_what_it_was_running(place, tmp_path):
-    folder = str(tmp_path)
-    others = [(folder, name) for name in range(7)]
-    victim = (folder, "victim")
-    arrived = []
+    victim, arrived = tmp_path / "victim", []
 
     def kill():
         [pid] = wait_for(lambda: noted(victim))
@@ -225,9 +196,9 @@ def test_a_killed_worker_costs_only_what_it_was_running(place, tmp_path):
 
     # The last in the queue. Two at most may be stuck behind it, in the other thread of its
     # worker and in what was sent there beforehand.
+    settings = [*(tmp_path / name for name in "0123456"), victim]
     results = Arriving(5, kill)
-    settings = [*others, victim]
-    expected = {setting: setting[1] for setting in settings}
+    expected = {setting: setting.name for setting in settings}
     assert sweep(be_killed_once, settings, results, **place) == results == expected
     assert [len(noted(setting)) for setting in arrived] == [1] * 5
     killed, again = noted(victim)
@@ -236,20 +207,18 @@ def test_a_killed_worker_costs_only_what_it_was_running(place, tmp_path):
 
 
 def test_an_error_on_a_cluster_names_its_setting_and_keeps_what_was_finished(cluster, tmp_path):
-    settings = [(str(tmp_path), name) for name in (0, 1, 2, "bad")]
+    settings = [tmp_path / name for name in ("0", "1", "2", "bad")]
     results = Arriving(1, (tmp_path / "sign").touch)
     with pytest.raises(ZeroDivisionError, match="no reason") as caught:
         sweep(fail_after_others, settings, results, scheduler=cluster)
     assert str(settings[-1]) in caught.value.__notes__[0]
     assert results
-    assert all(result == setting[1] for setting, result in results.items())
+    assert all(result == setting.name for setting, result in results.items())
 
 
 def test_a_lost_scheduler_keeps_what_was_finished(tmp_path):
-    settings = [(str(tmp_path), name) for name in (0, 1, "victim")]
-    with running(tmp_path) as start:
-        scheduler, address = start_scheduler(start, tmp_path)
-        start("worker", address, "--nthreads", "1")
+    settings = [tmp_path / name for name in ("0", "1", "victim")]
+    with running(tmp_path, ["--nthreads", "1"]) as (scheduler, address):
 
         def kill():
             wait_for(lambda: noted(settings[2]))
@@ -258,7 +227,7 @@ def test_a_lost_scheduler_keeps_what_was_finished(tmp_path):
         results = Arriving(2, kill)
         with pytest.raises(ConnectionError, match=f"^scheduler: {address} was lost .* 1 of 3"):
             sweep(be_killed_once, settings, results, scheduler=address)
-    assert results == {settings[0]: 0, settings[1]: 1}
+    assert results == {settings[0]: "0", settings[1]: "1"}
 
 
 @contextlib.contextmanager
@@ -316,8 +285,7 @@ def test_a_server_that_is_no_scheduler_is_an_error(scheme, greeting, monkeypatch
 
 def test_a_scheduler_without_workers_is_an_error(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "CONNECT_SECONDS", 1)
-    with running(tmp_path) as start:
-        _, address = start_scheduler(start, tmp_path)
+    with running(tmp_path) as (_, address):
         assert_unreachable(address)
 
 
@@ -348,13 +316,8 @@ print(len({{pid for pid, _ in results.values()}} - {{os.getpid()}}), "process")
 def test_a_notebook_sweeps_its_own_functions_and_errors_come_without_noise(tmp_path):
     with listening(b"") as silent:
         code = NOTEBOOK.format(addresses=["nonsense", free_address(), silent])
-        done = subprocess.run(
-            [sys.executable, "-c", code],
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            timeout=3 * PATIENCE,
-        )
+        command, limit = [sys.executable, "-c", code], 3 * PATIENCE
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=limit)
     assert done.stderr.startswith("from here on Dask may warn")
     assert done.stdout.splitlines() == ["unreachable"] * 3 + ["[41, 42, 43]", "1 process"]
 

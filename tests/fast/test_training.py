@@ -11,6 +11,7 @@ from helpers.training import VAE, Chunks, build_vae, compile_with_adam, load_vae
 import json
 import os
 import zipfile
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -38,37 +39,42 @@ def build_comparable(beta=2.0, seed=1, kind=VAE):
     return vae
 
 
-def terms(weights, x, epsilon=EPSILON):
-    """Both terms of each image, from the weights alone."""
+def forward(weights, x, *label, epsilon=EPSILON):
+    """z_mean, z_log_var and logits of floats x, and of one-hot labels, from the weights alone."""
     w1, b1, w_mean, b_mean, w_log_var, b_log_var, w2, b2, w3, b3 = weights
-    hidden = tf.nn.relu(x @ w1 + b1)
+    hidden = tf.nn.relu(tf.concat([x, *label], axis=1) @ w1 + b1)
     mean, log_var = hidden @ w_mean + b_mean, hidden @ w_log_var + b_log_var
     z = mean + tf.sqrt(tf.exp(log_var)) * epsilon
-    logits = tf.nn.relu(z @ w2 + b2) @ w3 + b3
+    return mean, log_var, tf.nn.relu(tf.concat([z, *label], axis=1) @ w2 + b2) @ w3 + b3
+
+
+def terms(weights, x, *label, epsilon=EPSILON):
+    """Both terms of each image, from the weights alone."""
+    mean, log_var, logits = forward(weights, x, *label, epsilon=epsilon)
     pixels = tf.nn.sigmoid_cross_entropy_with_logits(labels=x, logits=logits)
     kl = -0.5 * (1 + log_var - tf.square(mean) - tf.exp(log_var))
     return tf.reduce_sum(pixels, axis=1), tf.reduce_sum(kl, axis=1)
 
 
-def train_plainly(vae, x, batch_size, orders):
+def train_plainly(vae, arrays, batch_size, orders):
     """Weights and mean terms an epoch of plain training, from the weights of `vae` on."""
     weights = [tf.Variable(weight) for weight in vae.get_weights()]
     adam = keras.optimizers.Adam(1e-3)
     adam.build(weights)
 
     @tf.function(reduce_retracing=True)
-    def step(x):
+    def step(*batch):
         with tf.GradientTape() as tape:
-            reconstruction, kl = terms(weights, x)
+            reconstruction, kl = terms(weights, *batch)
             loss = tf.reduce_mean(reconstruction + vae.beta * kl)
         adam.apply(tape.gradient(loss, weights))
         return tf.reduce_sum(reconstruction), tf.reduce_sum(kl)
 
     epochs = []
     for order in orders:
-        cuts = range(batch_size, len(x), batch_size)
-        sums = [step(tf.constant(batch)) for batch in np.split(x[order], cuts)]
-        epochs.append(np.sum(sums, axis=0) / len(x))
+        batches = np.split(order, range(batch_size, len(order), batch_size))
+        sums = [step(*[tf.constant(array[batch]) for array in arrays]) for batch in batches]
+        epochs.append(np.sum(sums, axis=0) / len(order))
     return [weight.numpy() for weight in weights], np.array(epochs)
 
 
@@ -102,6 +108,27 @@ def orders_of_fit(n, batch_size, epochs, seed, fit_seed=None):
     return np.reshape(seen, (epochs, n))
 
 
+def assert_all_close(arrays, others, **tolerance):
+    for array, other in zip(arrays, others, strict=True):
+        np.testing.assert_allclose(array, other, **tolerance)
+
+
+def assert_fit_is_plain_training(vae, data, arrays, epochs, **options):
+    """`fit` to `data` must do what plain training on the same as floats does."""
+    batch_size, start = options.get("batch_size", 32), vae.get_weights()
+    orders = orders_of_fit(len(arrays[0]), batch_size, epochs, seed=5)
+    weights, means = train_plainly(vae, arrays, batch_size, orders)
+    keras.utils.set_random_seed(5)
+    history = vae.fit(data, epochs=epochs, **options).history
+    assert vae.optimizer.iterations == -(-orders.shape[1] // batch_size) * epochs
+    assert_all_close(vae.get_weights(), weights, atol=2e-5)
+    for before, after in zip(start, vae.get_weights(), strict=True):
+        assert abs(before - after).max() > 1e-3  # so the tolerance means something
+    np.testing.assert_allclose(history["reconstruction_loss"], means[:, 0], rtol=1e-5)
+    np.testing.assert_allclose(history["kl_divergence"], means[:, 1], rtol=1e-4)
+    np.testing.assert_allclose(history["loss"], means @ [1, vae.beta], rtol=1e-5)
+
+
 @pytest.fixture(scope="module")
 def x(mnist):
     return mnist.x_train[:330]
@@ -122,21 +149,10 @@ def trained(x):
     [(330, 32, 2, "uint8"), (330, 32, 2, "float32"), (253, 2, 1, "uint8")],
 )
 def test_fit_equals_plain_training(x, n, batch_size, epochs, dtype):
-    vae = build_comparable()
     grey = x[:n].astype("float32") / 255
-    orders = orders_of_fit(n, batch_size, epochs, seed=5)
-    weights, means = train_plainly(vae, grey, batch_size, orders)
-    start = vae.get_weights()
-    keras.utils.set_random_seed(5)
     images = x[:n] if dtype == "uint8" else grey
-    history = vae.fit(images, batch_size=batch_size, epochs=epochs).history
-    assert vae.optimizer.iterations == -(-n // batch_size) * epochs
-    for a, b, c in zip(vae.get_weights(), weights, start, strict=True):
-        np.testing.assert_allclose(a, b, atol=2e-5)
-        assert abs(a - c).max() > 1e-3  # so the tolerance means something
-    np.testing.assert_allclose(history["reconstruction_loss"], means[:, 0], rtol=1e-5)
-    np.testing.assert_allclose(history["kl_divergence"], means[:, 1], rtol=1e-4)
-    np.testing.assert_allclose(history["loss"], means @ [1, vae.beta], rtol=1e-5)
+    vae = build_comparable()
+    assert_fit_is_plain_training(vae, images, [grey], epochs, batch_size=batch_size)
 
 
 def test_an_epoch_of_fit_trains_on_every_image_once_in_a_new_order(monkeypatch):
@@ -209,10 +225,8 @@ def test_a_subclass_takes_more_than_images(x):
     histories = [vae.fit(data, seed=1, validation_data=data).history for vae, data in pairs]
     for name in ("loss", "val_loss"):
         np.testing.assert_allclose(*[history[name] for history in histories], rtol=1e-5)
-    losses = [vae.evaluate(data)["loss"] for vae, data in pairs]
-    np.testing.assert_allclose(*losses, rtol=1e-5)
-    for weight, other in zip(plain.get_weights(), dimmed.get_weights(), strict=True):
-        np.testing.assert_allclose(weight, other, atol=2e-5)
+    np.testing.assert_allclose(*[vae.evaluate(data)["loss"] for vae, data in pairs], rtol=1e-5)
+    assert_all_close(plain.get_weights(), dimmed.get_weights(), atol=2e-5)
     with pytest.raises(ValueError, match=r"^validation_data: expected shape"):
         dimmed.fit((x, brightness), validation_data=(x[:, 1:], brightness))
 
@@ -229,7 +243,8 @@ def test_evaluate_equals_a_direct_computation(x):
 def test_evaluate_equals_a_direct_computation_over_the_noise(trained, x):
     draws, n = 40, len(x)
     epsilon = np.random.default_rng(0).normal(size=(draws, n, 2)).astype("float32")
-    pairs = [terms(trained.get_weights(), x.astype("float32") / 255, e) for e in epsilon]
+    grey = x.astype("float32") / 255
+    pairs = [terms(trained.get_weights(), grey, epsilon=e) for e in epsilon]
     reconstruction = np.array([r.numpy() for r, _ in pairs], "float64")
     error = np.sqrt(reconstruction.var(axis=0).mean() / n * (1 + 1 / draws))
     result = trained.evaluate(x)
@@ -262,10 +277,8 @@ def test_keras_callbacks_and_history(mnist, x):
     assert history.epoch == [0, 1, 2]  # patience 2 after the first
     assert set(history.history) == {prefix + name for prefix in ("", "val_") for name in NAMES}
     assert history.history["val_loss"][2] < history.history["val_loss"][0]
-    validated = vae.evaluate(mnist.x_val[:70])
-    assert validated["kl_divergence"] == pytest.approx(
-        history.history["val_kl_divergence"][2], rel=1e-5
-    )
+    kl = vae.evaluate(mnist.x_val[:70])["kl_divergence"]
+    assert kl == pytest.approx(history.history["val_kl_divergence"][2], rel=1e-5)
     # Compiled in the first epoch and never again, not even by another `fit`.
     assert 1 <= after_epoch[0] == after_epoch[2]
     vae.fit(x)
@@ -275,28 +288,25 @@ def test_keras_callbacks_and_history(mnist, x):
 def test_compiling_again_takes_effect(x):
     vae = build_comparable()
     vae.fit(x)
-    start = vae.get_weights()
-    before = vae.optimizer
+    start, before = vae.get_weights(), vae.optimizer
     vae.compile(optimizer=keras.optimizers.SGD(0.0))
     vae.fit(x)
     assert vae.optimizer.iterations == 11
     assert before.iterations == 11
-    for weight, again in zip(start, vae.get_weights(), strict=True):
-        np.testing.assert_array_equal(weight, again)
+    np.testing.assert_equal(start, vae.get_weights())
 
 
 def test_a_seed_fixes_weights_and_history(x):
-    results = []
+    histories, weights = [], []
     for _ in range(2):
         keras.utils.set_random_seed(4)
         vae = build_vae()
-        history = vae.fit(x[:70], epochs=2).history
-        results.append((history, vae.get_weights()))
-    assert results[0][0] == results[1][0]
-    for weight, again in zip(results[0][1], results[1][1], strict=True):
-        np.testing.assert_array_equal(weight, again)
+        histories.append(vae.fit(x[:70], epochs=2).history)
+        weights.append(vae.get_weights())
+    assert histories[0] == histories[1]
+    np.testing.assert_equal(*weights)
     keras.utils.set_random_seed(5)
-    assert not np.isclose(build_vae().get_weights()[0], results[0][1][0]).all()
+    assert not np.isclose(build_vae().get_weights()[0], weights[0][0]).all()
 
 
 def test_a_model_cut_short_or_altered_is_refused(trained, tmp_path):
@@ -317,8 +327,7 @@ def test_a_model_cut_short_or_altered_is_refused(trained, tmp_path):
         except OSError as error:
             refused += "path: vae.keras is " in str(error)
             continue
-        for old, new in zip(trained.get_weights(), loaded.get_weights(), strict=True):
-            np.testing.assert_array_equal(old, new)
+        np.testing.assert_equal(loaded.get_weights(), trained.get_weights())
     assert refused > 35
     path.unlink()
     with pytest.raises(FileNotFoundError, match=r"^path: vae\.keras is missing; restore it"):
@@ -376,12 +385,11 @@ def test_saved_and_loaded_in_safe_mode(trained, x, tmp_path):
     np.testing.assert_array_equal(loaded.decoder(z_mean), trained.decoder(z_mean))
     assert loaded.beta == 0.5
     assert loaded.optimizer.iterations == trained.optimizer.iterations > 0
-    for slot, again in zip(trained.optimizer.variables, loaded.optimizer.variables, strict=True):
-        np.testing.assert_array_equal(slot, again)
-    iterations = int(loaded.optimizer.iterations)
+    slots = [[slot.numpy() for slot in vae.optimizer.variables] for vae in (trained, loaded)]
+    np.testing.assert_equal(*slots)
     before = loaded.evaluate(x)["loss"]
     loaded.fit(x, epochs=2)
-    assert loaded.optimizer.iterations == iterations + 22
+    assert loaded.optimizer.iterations == trained.optimizer.iterations + 22
     assert loaded.evaluate(x)["loss"] < before
 
 
@@ -400,24 +408,23 @@ def test_adam_comes_built_and_with_a_learning_rate_of_choice():
     assert len(vae.optimizer.variables) == 2 + 2 * len(vae.trainable_variables)
 
 
-def record_display(monkeypatch):
+@pytest.fixture
+def lines(monkeypatch):
     """The list of lines that a notebook will have shown."""
     lines = []
 
-    class Handle:
-        def update(self, data, raw):
-            lines.append(data["text/plain"])
+    def update(data, raw):
+        lines.append(data["text/plain"])
 
     def display(data, raw, display_id):
-        lines.append(data["text/plain"])
-        return Handle()
+        update(data, raw)
+        return SimpleNamespace(update=update)
 
     monkeypatch.setattr(module, "display", display)
     return lines
 
 
-def test_progress_is_one_line(monkeypatch):
-    lines = record_display(monkeypatch)
+def test_progress_is_one_line(lines, monkeypatch):
     monkeypatch.setattr(module, "get_ipython", object)
     progress = Progress()
     progress.set_params({"epochs": 4})
@@ -431,57 +438,45 @@ def test_progress_is_one_line(monkeypatch):
     assert lines[2].count("█") == 20
 
 
-def test_a_progress_line_tells_what_is_done(monkeypatch):
-    lines = record_display(monkeypatch)
+def test_a_progress_line_tells_what_is_done(lines, monkeypatch):
     monkeypatch.setattr(module, "get_ipython", object)
     update = progress_line("starting ...", "model")
     assert lines == ["starting ..."]
     update(0, 8)
     update(2, 8, ", the easy ones")
-    assert lines[1:] == [
-        "░" * 20 + " model 0 of 8",
-        "█████" + "░" * 15 + " model 2 of 8, the easy ones",
-    ]
+    assert lines[1] == "░" * 20 + " model 0 of 8"
+    assert lines[2:] == ["█████" + "░" * 15 + " model 2 of 8, the easy ones"]
 
 
-def test_outside_of_a_notebook_no_progress_line_is_shown(monkeypatch):
-    lines = record_display(monkeypatch)
+def test_outside_of_a_notebook_no_progress_line_is_shown(lines):
     progress_line("starting ...", "model")(1, 8)
     assert not lines
 
 
 @pytest.mark.parametrize(
-    ("in_notebook", "kwargs", "bars"),
-    [(True, {}, 1), (True, {"verbose": 2}, 0), (False, {}, 0)],
+    ("in_notebook", "kwargs", "bars"), [(True, {}, 1), (True, {"verbose": 2}, 0), (False, {}, 0)]
 )
 def test_progress_is_shown_in_notebooks_alone(monkeypatch, x, in_notebook, kwargs, bars):
     passed = {}
     monkeypatch.setattr(training, "get_ipython", lambda: object() if in_notebook else None)
-    monkeypatch.setattr(
-        keras.Model, "fit", lambda self, *_, **kwargs: passed.update(kwargs), raising=False
-    )
+    monkeypatch.setattr(keras.Model, "fit", lambda self, *_, **kwargs: passed.update(kwargs))
     build_vae().fit(x, **kwargs)
     assert sum(isinstance(callback, Progress) for callback in passed["callbacks"]) == bars
     assert passed["verbose"] == kwargs.get("verbose", 0)
 
 
 BAD_IMAGES = [
-    (np.zeros((2, 28, 28), "uint8"), ValueError),
-    (np.zeros((2, 100), "uint8"), ValueError),
-    (np.zeros((0, 784), "uint8"), ValueError),
-    (np.full((2, 784), np.nan), ValueError),
-    (np.full((2, 784), 1.5), ValueError),
-    (np.full((2, 784), -0.5), ValueError),
+    *((np.zeros(shape, "uint8"), ValueError) for shape in ((2, 28, 28), (2, 100), (0, 784))),
+    *((np.full((2, 784), value), ValueError) for value in (np.nan, 1.5, -0.5)),
     (np.zeros((2, 784), "int32"), TypeError),
 ]
 
 
 @pytest.mark.parametrize(("images", "error"), BAD_IMAGES)
 def test_bad_images_are_rejected(trained, x, images, error):
-    with pytest.raises(error, match=r"^x: expected"):
-        trained.fit(images)
-    with pytest.raises(error, match=r"^x: expected"):
-        trained.evaluate(images)
+    for method in (trained.fit, trained.evaluate):
+        with pytest.raises(error, match=r"^x: expected"):
+            method(images)
     with pytest.raises(error, match=r"^validation_data: expected"):
         trained.fit(x, validation_data=images)
 

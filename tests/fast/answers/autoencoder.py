@@ -5,10 +5,6 @@ from scipy.spatial import cKDTree
 from scipy.spatial.distance import cdist
 
 
-def with_loops(points, known):
-    return [min(sum((point - code) ** 2) ** 0.5 for code in known) for point in points]
-
-
 def in_place(points, known):
     for k, point in enumerate(points):
         point -= known[np.argmin(((known - point) ** 2).sum(axis=1))]
@@ -21,16 +17,12 @@ def with_tf(points, known):
     return tf.sqrt(tf.reduce_min(squares, axis=1))
 
 
-def with_ops(points, known):
-    return keras.ops.min(keras.ops.norm(points[:, None] - known[None], axis=2), axis=1)
-
-
 RIGHT = {
     3: [
-        with_loops,
         in_place,
         with_tf,
-        with_ops,
+        lambda points, known: [min(sum((p - k) ** 2) ** 0.5 for k in known) for p in points],
+        lambda p, k: keras.ops.min(keras.ops.norm(p[:, None] - k[None], axis=2), axis=1),
         lambda points, known: cKDTree(known).query(points)[0],
         lambda points, known: cdist(points, known).min(axis=1),
     ]

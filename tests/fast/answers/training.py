@@ -20,10 +20,8 @@ def with_a_sum_divided(vae, x):
     with tf.GradientTape(persistent=True) as tape:
         reconstruction, kl = vae.terms(x)
         loss = (ops.sum(reconstruction) + vae.beta * ops.sum(kl)) / len(x)
-    vae.optimizer.apply(
-        [tape.gradient(loss, weights) for weights in vae.trainable_variables],
-        vae.trainable_variables,
-    )
+    variables = vae.trainable_variables
+    vae.optimizer.apply([tape.gradient(loss, weights) for weights in variables], variables)
     return loss.numpy()
 
 
@@ -37,7 +35,7 @@ def compiled(vae, x):
     return loss
 
 
-def by_the_finished_class(vae, x):
+def by_the_class(vae, x):
     reconstruction, kl = vae.descend(x, ops.ones(len(x)))
     return (reconstruction + vae.beta * kl) / len(x)
 
@@ -48,6 +46,4 @@ def with_a_look_before(vae, x):
     return before
 
 
-RIGHT = {
-    2: [with_all_parts, with_a_sum_divided, compiled, by_the_finished_class, with_a_look_before]
-}
+RIGHT = {2: [with_all_parts, with_a_sum_divided, compiled, by_the_class, with_a_look_before]}

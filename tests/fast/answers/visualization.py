@@ -52,8 +52,6 @@ RIGHT = {
         with_stacks,
         with_transpose,
         pixel_lines,
-        lambda images, rows, columns: np.block(
-            [[images[i * columns + j].reshape(28, 28) for j in range(columns)] for i in range(rows)]
-        ),
+        lambda images, r, c: np.block([list(line) for line in images.reshape(r, c, 28, 28)]),
     ],
 }
