@@ -44,7 +44,7 @@ VERBS = {
     "test-notebooks": ("Run every notebook and compare its outputs", TEST_NOTEBOOKS),
     "test-browser": ("Look at JupyterLab and the book in Chromium", BOOK, PYTEST + "browser"),
     "test-binder": ("Make Binder's environment and look at it in Chromium", "pytest tests/binder"),
-    "load-test": ("Let STUDENTS (8) run NOTEBOOK (05_training) at once", "tools.load_test"),
+    "load-test": ("Let STUDENTS (8) run NOTEBOOK (05_training) at once", "tools.class_at_once"),
     "lint": ("Check style and format of code and notebooks", *LINT),
     "execute": ("Run every notebook in full and store its outputs", *EXECUTE),
     "handout": ("Write students' copies, or teachers' with WITH=solutions", "tools.handout"),
@@ -57,7 +57,7 @@ VERBS = {
 }
 FOR_STUDENTS = "lab", "execute", "handout"  # the others need more of the lock
 REMOVED = {"book": ["build/book"], "test-browser": ["build/book"]}
-REMOVED["clean"] = [".venv", "build", "handout*", ".pytest_cache", ".ruff_cache", "**/__pycache__"]
+REMOVED["clean"] = [".venv", "build", "handout", "handout-solutions", ".*_cache", "**/__pycache__"]
 
 
 def find_python() -> list:
@@ -96,10 +96,9 @@ def set_up(full: bool) -> None:
     there, pins = READY.read_text("utf-8") if READY.is_file() else "", VENV / "pins.txt"
     if there == stamps[True] or there == stamps[full]:
         return
+    print("Setting up .venv (once)", flush=True)
     if there not in stamps.values():
-        python = find_python()
-        print("Setting up .venv (once)", flush=True)
-        run(*python, "-m", "venv", "--clear", VENV)
+        run(*find_python(), "-m", "venv", "--clear", VENV)
         pins.write_text(re.search(r"(?m)^uv==.*\n(?: .*\n)+", lock)[0], "utf-8")
         pip = "-m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r"
         run(PYTHON, *pip.split(), pins)

@@ -9,7 +9,7 @@ from helpers.explorer import explore
 from tests.fast.test_explorer import STATE, decoded, random_vae
 from tests.reduced import check_parameters
 from tests.repository import NOTEBOOKS, REPOSITORY, ROOT, copy_project
-from tools import load_test
+from tools import class_at_once
 from tools.execute import REDUCED
 
 import os
@@ -153,7 +153,7 @@ def lab(course, tmp_path_factory):
     variables = {k: v for k, v in os.environ.items() if not k.startswith("JUPYTER")}
     variables["HOME"] = str(home)  # where it keeps what is trusted
     subprocess.run(trust, env=variables, check=True, stdout=subprocess.DEVNULL)
-    with load_test.lab(course, home) as server:
+    with class_at_once.lab(course, home) as server:
         yield server
 
 
@@ -210,8 +210,10 @@ def test_run_all_in_jupyterlab(page, lab, course, notebook):
     outputs = [output for cell in code for output in cell.outputs]
     assert [o for o in outputs if o.output_type == "error" or o.get("name") == "stderr"] == []
     with_figures = [cell.id for cell in code if pictures(cell)]
-    stored = nbformat.read(notebook, as_version=4).cells
-    assert with_figures == [cell.id for cell in stored if pictures(cell)]
+    stored = [cell for cell in nbformat.read(notebook, as_version=4).cells if pictures(cell)]
+    if not shutil.which("dot"):  # without Graphviz the notebook says that a diagram is missing
+        stored = [cell for cell in stored if "show_model(" not in cell.source]
+    assert with_figures == [cell.id for cell in stored]
     explored = page.locator(".vae-explorer").count()
     assert explored == (notebook.stem in EXPLORED)
     shown = page.locator(".jp-RenderedImage img").evaluate_all(

@@ -1,7 +1,7 @@
 """What a class does to the course: from where, interrupted, with what around it, all at once."""
 
 from tests.repository import ROOT, copy_project
-from tools.load_test import Kernel, lab, study
+from tools.class_at_once import Kernel, lab, study
 
 import json
 import os

@@ -1,6 +1,6 @@
 """A class at once: real kernels on one JupyterLab, driven as browsers drive them.
 
-`make load-test` calls python -m tools.load_test: it runs NOTEBOOK, with the parameters of the
+`make load-test` calls python -m tools.class_at_once: it runs NOTEBOOK, with the parameters of the
 tests, in one kernel alone and then in those of STUDENTS at once.
 """
 
