@@ -42,7 +42,11 @@ VERBS = {
     "test": ("Set up on first use, then run the tests, every notebook included", *TEST),
     "test-slow": ("Run the tests that take long", PYTEST + "slow"),
     "test-notebooks": ("Run every notebook and compare its outputs", TEST_NOTEBOOKS),
-    "test-browser": ("Look at JupyterLab and the book in Chromium", BOOK, PYTEST + "browser"),
+    "test-browser": (
+        "Look at JupyterLab and the book in Chromium",
+        BOOK,
+        "pytest -n 2 tests/browser",
+    ),
     "test-binder": ("Make Binder's environment and look at it in Chromium", "pytest tests/binder"),
     "load-test": ("Let STUDENTS (8) run NOTEBOOK (05_training) at once", "tools.class_at_once"),
     "lint": ("Check style and format of code and notebooks", *LINT),
