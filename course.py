@@ -109,9 +109,9 @@ def set_up(full: bool) -> None:
     READY.unlink(missing_ok=True)
     install = [PYTHON, *"-m uv pip install --quiet --compile-bytecode --python".split(), PYTHON]
     if resolution := os.environ.get("RESOLUTION"):
-        run(*install, "--resolution", resolution, "--requirement", "pyproject.toml")
-        if full:
-            run(*install, "--group", "dev")
+        groups = "--group dev" if full else "--group lab"
+        given = f"--resolution {resolution} --requirement pyproject.toml {groups}"
+        run(*install, *given.split())
     else:
         pins.write_text(parts[full], "utf-8")
         run(*install, "--no-deps", "--require-hashes", "--requirement", pins)

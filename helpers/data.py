@@ -11,7 +11,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-MNIST_PATH = Path(__file__).resolve().parent.parent / "data" / "mnist.npz"
+# Installed, the package has the file inside; in the repository it lies in data/.
+_FOLDER = Path(__file__).resolve().parent
+_PLACES = _FOLDER / "mnist.npz", _FOLDER.parent / "data" / "mnist.npz"
+MNIST_PATH = next(filter(Path.is_file, _PLACES), _PLACES[-1])
 MNIST_SHA256 = "06af5dfe73b70e3bc1c36439982b18a8d76803db9b544f6fdf838a37fbb01b64"
 
 

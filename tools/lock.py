@@ -36,7 +36,7 @@ def main() -> None:
     pins = ROOT / "build" / "pins.txt"
     pins.parent.mkdir(exist_ok=True)
     pins.write_text(re.sub(r" \\\n *--hash=\S+", "", everything), "utf-8")
-    students = resolve("--generate-hashes", "--constraint", str(pins))
+    students = resolve("--group", "lab", "--generate-hashes", "--constraint", str(pins))
     entries = [re.findall(r"(?m)^\S.*\n(?: .*\n)*", text) for text in (everything, students)]
     others = "".join(entry for entry in entries[0] if entry not in entries[1])
     (ROOT / "requirements.lock").write_text(HEAD + students + OTHERS + others, "utf-8")

@@ -28,7 +28,7 @@ from packaging.utils import canonicalize_name
 PAGES = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
 COURSE_ORDER = (
     "argument_checks data figures vae_figure progress_line encoder sampling decoder loss training "
-    "published visualization explorer sweep beta evaluation deeper conditional exercises"
+    "published visualization explorer on_dask sweep beta evaluation deeper conditional exercises"
 ).split()
 # In pieces, so that this file does not name what no file may name.
 REGISTRIES = ("pypi|org", "npmjs|com", "npmjs|org", "python|hosted", "anaconda|org", "anaconda|com")
@@ -49,8 +49,12 @@ def direct(*groups):
     """The requirements written in pyproject.toml, those of dependency groups on demand."""
     lines = [*PROJECT["project"]["dependencies"]]
     for group in groups:
-        lines += PROJECT["dependency-groups"][group]
-    return [Requirement(line) for line in lines]
+        for line in PROJECT["dependency-groups"][group]:
+            lines += PROJECT["dependency-groups"]["lab"] if isinstance(line, dict) else [line]
+    named = {requirement.name: requirement for requirement in map(Requirement, lines)}
+    # As uv reads them: what is overridden has other conditions.
+    over = map(Requirement, PROJECT["tool"]["uv"]["override-dependencies"])
+    return [*(named | {requirement.name: requirement for requirement in over}).values()]
 
 
 def test_every_pin_is_one_version_with_hashes():
@@ -59,7 +63,7 @@ def test_every_pin_is_one_version_with_hashes():
         assert re.fullmatch(r"==[^*,]+", str(requirement.specifier)) and hashes, requirement
 
 
-@pytest.mark.parametrize(("groups", "whole"), [([], False), (["dev"], True)])
+@pytest.mark.parametrize(("groups", "whole"), [(["lab"], False), (["dev"], True)])
 def test_the_lock_holds_what_the_project_asks_for(groups, whole):
     for wanted in direct(*groups):
         name = canonicalize_name(wanted.name)
@@ -83,7 +87,7 @@ def test_the_environment_repeats_the_lock_without_development():
 @pytest.mark.parametrize("source", ["pyproject", "lock", "environment"])
 def test_one_tensorflow_on_every_platform(source):
     requirements = {
-        "pyproject": direct(),
+        "pyproject": direct("lab"),
         "lock": [requirement for requirement, _ in locked(whole=False)],
         "environment": environment()[1],
     }[source]

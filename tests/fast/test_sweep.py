@@ -1,14 +1,15 @@
 """Sweeps that outlive the processes they run on."""
 
+from helpers import on_dask
 from helpers import sweep as module
 from helpers.beta import train
-from helpers.sweep import WORKER_MEMORY, sweep, workers_that_fit
+from helpers.on_dask import WORKER_MEMORY, workers_that_fit
+from helpers.sweep import sweep
 from tests.fast.test_beta import SETTINGS, SHORT
 
 import contextlib
 import json
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -82,9 +83,13 @@ class Arriving(dict):
             self.act()
 
 
-def kill_group(process):
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
+def kill_all(process):
+    """Kill a process and what it has started."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        one = psutil.Process(process.pid)
+        for each in [*one.children(recursive=True), one]:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                each.kill()
     process.wait(PATIENCE)
 
 
@@ -95,10 +100,9 @@ def running(folder, *workers):
 
         def start(name, *arguments):
             command = [DASK, *arguments, "--no-dashboard"]
-            own = {"start_new_session": True}  # a group of its own, with the nanny's children
             with (folder / f"{name}.log").open("w") as log:
-                process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, **own)
-            stack.callback(kill_group, process)
+                process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log)
+            stack.callback(kill_all, process)
             return process
 
         file = folder / "scheduler.json"
@@ -192,7 +196,7 @@ def test_a_killed_worker_costs_only_what_it_was_running(place, tmp_path):
         # Dask hears of an arrival a moment later; until then the result would count as lost.
         client = Client.current()
         wait_for(lambda: {*client.who_has()} <= {*client.futures})
-        os.kill(pid, signal.SIGKILL)
+        psutil.Process(pid).kill()
 
     # The last in the queue. Two at most may be stuck behind it, in the other thread of its
     # worker and in what was sent there beforehand.
@@ -222,7 +226,7 @@ def test_a_lost_scheduler_keeps_what_was_finished(tmp_path):
 
         def kill():
             wait_for(lambda: noted(settings[2]))
-            kill_group(scheduler)
+            kill_all(scheduler)
 
         results = Arriving(2, kill)
         with pytest.raises(ConnectionError, match=f"^scheduler: {address} was lost .* 1 of 3"):
@@ -278,13 +282,13 @@ def test_a_scheduler_that_is_not_there_is_an_error():
     ("scheme", "greeting"), [("tcp", b""), ("tls", b""), ("tcp", b"SSH-2.0-OpenSSH_9.6\r\n")]
 )
 def test_a_server_that_is_no_scheduler_is_an_error(scheme, greeting, monkeypatch):
-    monkeypatch.setattr(module, "CONNECT_SECONDS", 1)
+    monkeypatch.setattr(on_dask, "CONNECT_SECONDS", 1)
     with listening(greeting) as address:
         assert_unreachable(address.replace("tcp", scheme))
 
 
 def test_a_scheduler_without_workers_is_an_error(tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "CONNECT_SECONDS", 1)
+    monkeypatch.setattr(on_dask, "CONNECT_SECONDS", 1)
     with running(tmp_path) as (_, address):
         assert_unreachable(address)
 
@@ -292,7 +296,7 @@ def test_a_scheduler_without_workers_is_an_error(tmp_path, monkeypatch):
 # A notebook's functions are in no module that a worker could import; `python -c` is like that.
 NOTEBOOK = """
 import helpers
-from helpers import sweep
+from helpers import on_dask, sweep
 import os
 import sys
 
@@ -302,7 +306,7 @@ def add(setting):
 offset = 40
 for address in {addresses}:
     try:
-        sweep.CONNECT_SECONDS = 1
+        on_dask.CONNECT_SECONDS = 1
         sweep.sweep(add, [1], scheduler=address)
     except ConnectionError:
         print("unreachable")
@@ -329,14 +333,31 @@ def test_a_notebook_sweeps_its_own_functions_and_errors_come_without_noise(tmp_p
 def test_workers_fit_into_cores_and_memory(monkeypatch, cores, free, limit, fit):
     available = SimpleNamespace(available=free * WORKER_MEMORY)
     own = psutil.Process().memory_info().rss
-    monkeypatch.setattr(module, "CPU_COUNT", cores)
-    monkeypatch.setattr(module, "MEMORY_LIMIT", own + limit * WORKER_MEMORY)
+    monkeypatch.setattr(on_dask, "CPU_COUNT", cores)
+    monkeypatch.setattr(on_dask, "MEMORY_LIMIT", own + limit * WORKER_MEMORY)
     monkeypatch.setattr(psutil, "virtual_memory", lambda: available)
     assert workers_that_fit() == fit
 
 
 @pytest.mark.parametrize(("fit", "settings"), [(0, [1, 2]), (1, [1, 2]), (8, [1]), (8, [])])
 def test_fewer_than_two_workers_are_this_process(monkeypatch, fit, settings):
-    monkeypatch.setattr(module, "workers_that_fit", lambda: fit)
+    monkeypatch.setattr(on_dask, "workers_that_fit", lambda: fit)
     results = sweep(lambda _: os.getpid(), settings)
     assert results == dict.fromkeys(settings, os.getpid())
+
+
+def test_without_dask_sweeps_train_in_the_kernel(monkeypatch):
+    for name in ("dask", "distributed"):
+        monkeypatch.setitem(sys.modules, name, None)
+    assert sweep(lambda _: os.getpid(), [1, 2]) == dict.fromkeys([1, 2], os.getpid())
+    assert sweep(str, [1], {1: "known"}, workers=2) == {1: "known"}
+    for argument in ({"workers": 2}, {"scheduler": "tcp://127.0.0.1:1"}):
+        with pytest.raises(ModuleNotFoundError, match=f"^{next(iter(argument))}: expected Dask"):
+            sweep(str, [1], **argument)
+
+
+def test_dask_is_imported_when_it_is_needed():
+    code = "import sys, helpers.beta, helpers.deeper, helpers.evaluation; from helpers.sweep import"
+    code += " sweep; sweep(str, [1], workers=0); print({'dask', 'distributed'} & {*sys.modules})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout == "set()\n", done.stderr
