@@ -86,10 +86,11 @@ def verdict(exercise: Choice | Number | Build, answer: object) -> Verdict:
         return Verdict("waiting", f"not attempted yet. {dots}, and run the cell again.")
     judge = {Choice: _judge_choice, Number: _judge_number, Build: _judge_function}[type(exercise)]
     try:
-        with limited(SECONDS), silent():
-            complaint = judge(exercise, answer)
-    except TooSlow:
-        complaint = f"your answer took longer than {SECONDS} seconds, and was stopped. Hint: "
+        with silent():
+            complaint = limited(SECONDS, judge, exercise, answer)
+    except TooSlow as slow:
+        end = "was stopped" if slow.stopped else "cannot be stopped: restart the kernel"
+        complaint = f"your answer took longer than {SECONDS} seconds, and {end}. Hint: "
         complaint += "Is there a loop that never ends?"
     except BaseException as error:  # KeyboardInterrupt and SystemExit, too
         complaint = _told(error)

@@ -1,34 +1,58 @@
 """Running an answer so that it does no harm: for a limited time, and in silence."""
 
 import contextlib
+import ctypes
 import io
-import signal
 import threading
+import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+
+GRACE = 1.0  # seconds that an answer has to end once it is told to
 
 
 class TooSlow(BaseException):
-    """An answer took longer than it may."""
+    """An answer took longer than it may, and whether it could be `stopped`."""
+
+    stopped = True
 
 
-@contextlib.contextmanager
-def limited(seconds: float) -> Iterator[None]:
-    """Raise TooSlow in what runs longer, where the system can: in a main thread with signals."""
-    if not hasattr(signal, "SIGALRM") or threading.current_thread() is not threading.main_thread():
-        yield
-        return
+def limited(seconds: float, function: Callable, *arguments: object) -> object:
+    """function(*arguments), in a thread of its own, on any system.
 
-    def stop(*_: object) -> None:
-        raise TooSlow
+    Raises:
+        TooSlow: it took longer. It is then stopped by an exception at its next line of Python;
+            what never comes to one is left behind.
+        BaseException: what it raised.
+    """
+    ended, done = {}, threading.Event()
 
-    before = signal.signal(signal.SIGALRM, stop)
-    signal.setitimer(signal.ITIMER_REAL, seconds, 1)  # again and again: an answer might catch it
+    def run() -> None:
+        try:
+            ended["result"] = function(*arguments)
+        except BaseException as error:  # SystemExit, too, which is silent in a thread
+            ended["error"] = error
+        done.set()
+
+    thread = threading.Thread(target=run, daemon=True)
+    slow, deadline = TooSlow(), time.monotonic() + seconds
     try:
-        yield
+        thread.start()
+        while not done.is_set() and time.monotonic() < deadline:
+            done.wait(min(seconds, 0.5))  # Windows hears of the stop button only in between
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+        late, deadline = not done.is_set(), time.monotonic() + GRACE
+        while thread.ident and not done.is_set() and time.monotonic() < deadline:
+            # Again and again: an answer might catch it.
+            number = ctypes.c_ulong(thread.ident)
+            ctypes.pythonapi.PyThreadState_SetAsyncExc(number, ctypes.py_object(TooSlow))
+            done.wait(GRACE / 5)
+    if late:
+        slow.stopped = done.is_set()
+        raise slow
+    if "error" in ended:
+        raise ended["error"]
+    return ended["result"]
 
 
 @contextlib.contextmanager

@@ -4,6 +4,8 @@ from helpers import exercises
 from helpers.exercises import check, engine, find, progress
 from helpers.exercises.engine import Build, Choice, Number, is_blank, verdict
 
+import _thread
+import contextlib
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -162,13 +164,42 @@ def catches(*_):
         return 0
 
 
-@pytest.mark.parametrize("answer", [catches, lambda *_: time.sleep(10)])
-def test_what_takes_too_long_is_stopped(answer, monkeypatch):
+def clings(*_):
+    end = time.monotonic() + 5
+    while time.monotonic() < end:
+        with contextlib.suppress(BaseException):
+            time.sleep(0.01)
+
+
+@pytest.mark.parametrize("place", ["main thread", "another thread"])
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [(catches, "was stopped"), (clings, "cannot be stopped"),
+     (lambda *_: time.sleep(5), "cannot be stopped")],
+)  # fmt: skip
+def test_what_takes_too_long_is_stopped_or_left_behind(answer, says, place, monkeypatch):
     monkeypatch.setattr(engine, "SECONDS", 0.3)
     start = time.perf_counter()
-    assert "took longer than 0.3 seconds" in verdict(BUILD, answer).text
-    assert time.perf_counter() - start < 2
-    time.sleep(1.2)  # no alarm is left over
+    with ThreadPoolExecutor() as threads:
+        found = threads.submit(verdict, BUILD, answer).result if place[0] == "a" else None
+        text = found().text if found else verdict(BUILD, answer).text
+    assert f"took longer than 0.3 seconds, and {says}" in text
+    assert time.perf_counter() - start < 3
+    assert verdict(BUILD, kl).state == "right"  # nothing is left over that would stop it
+    time.sleep(0.5)
+
+
+def test_the_stop_button_ends_an_answer():
+    def press(*_):
+        pressed.append(time.monotonic())
+        _thread.interrupt_main()
+        while True:
+            done.append(time.monotonic())
+
+    pressed, done = [], []
+    assert "your answer raised KeyboardInterrupt" in verdict(BUILD, press).text
+    time.sleep(0.3)
+    assert time.monotonic() - done[-1] > 0.1 and done[-1] - pressed[0] < 5
 
 
 def test_it_works_in_another_thread():
