@@ -1,8 +1,8 @@
 # Each target is a verb of course.py, which says what it does (make help). CI and the README
 # call only these. Written for GNU make 3.81 and later: macOS brings no newer one.
 PYTHON ?= $(shell command -v python3 || command -v python)
-VERBS := help lab test test-slow test-notebooks test-browser test-binder load-test lint execute \
-	handout book benchmark links lock clean
+VERBS := help lab setup doctor test test-slow test-notebooks test-browser test-install load-test \
+	lint execute handout grade book benchmark links lock clean
 
 .PHONY: $(VERBS)
 $(VERBS):

@@ -1,4 +1,4 @@
-"""Set up the course and run what is asked, on Linux, macOS and Windows: python course.py lab
+"""Set up the course and run what is asked, on Windows, macOS and Linux: python course.py lab
 
 Without a verb it lists them. Values are given as to make: python course.py handout WITH=solutions.
 It needs nothing but Python; what a verb needs besides is installed into .venv at its first use.
@@ -18,17 +18,33 @@ VENV = ROOT / ".venv"
 READY = VENV / "ready"  # names what is installed, and is written last
 PYTHON = str(VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python"))
 OTHERS = "# What only tests, book and development need.\n"  # divides the lock
-VERSIONS = [(3, 11), (3, 12), (3, 13)]
-VALUES = "WITH HANDOUT STUDENTS NOTEBOOK REPOSITORY RESOLUTION CHROMIUM".split()
+VERSIONS = "3.11", "3.12", "3.13"
+SYSTEMS = "win-amd64", "darwin-arm64", "linux-x86_64", "linux-aarch64"  # those with TensorFlow
+PROBE = """
+import platform, sys, sysconfig
+here = sys.platform + "-" + platform.machine()  # of Windows it is the machine's, not Python's own
+print("%d.%d" % sys.version_info[:2], sysconfig.get_platform() if "win32" in here else here)
+import ensurepip, venv
+print("venv")
+"""
+VALUES = "WITH HANDOUT FOLDER SECONDS MEMORY SEED STUDENTS NOTEBOOK REPOSITORY RESOLUTION CHROMIUM"
+VALUES = VALUES.split()
 NOTEBOOKS = [f"notebooks/{path.name}" for path in sorted(ROOT.glob("notebooks/*.ipynb"))]
-# A folder that a .pth file names is searched for modules; Python reads it in its own encoding.
-ADD_COURSE = "import sysconfig as s; open(s.get_path('purelib') + '/course.pth', 'w').write({!r})"
+# Python searches a folder that a .pth file names, from where the file lies, for modules.
+ADD_COURSE = """import os, sys, sysconfig
+there = sysconfig.get_path("purelib")
+with open(os.path.join(there, "course.pth"), "w", encoding="utf-8") as file:
+    file.write(os.path.relpath(sys.argv[1], there))"""
 NO_NEWS = "jupyterlab.labextensions disable --log-level=ERROR --level=sys_prefix "
 NO_NEWS += "@jupyterlab/apputils-extension:announcements"
 # JupyterLab listens on this machine alone; as root (in a container, say) it starts only if told.
 LAB = "jupyterlab --ServerApp.ip=localhost --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/"
 LAB += "notebooks/00_autoencoder.ipynb"
 LAB += " --allow-root" if hasattr(os, "geteuid") and os.geteuid() == 0 else ""
+if name := os.environ.get("CODESPACE_NAME"):  # whose page comes from the forwarded port
+    domain = os.environ.get("GITHUB_CODESPACES_PORT_FORWARDING_DOMAIN", "app.github.dev")
+    LAB += rf" --ServerApp.allow_origin_pat=https://{name}-\d+\.{re.escape(domain)}"
+    LAB += " --ServerApp.use_redirect_file=False"
 LINT = "ruff check", "ruff format --check", "tools.lint_notebooks " + " ".join(NOTEBOOKS)
 PYTEST = "pytest -n 2 --dist worksteal tests/"
 # The longest tests come first, so that no core waits for the other one in the end.
@@ -39,6 +55,8 @@ EXECUTE = ["tools.execute " + name for name in NOTEBOOKS]
 # What each verb does, and the modules that it runs, one after the other, with their arguments.
 VERBS = {
     "lab": ("Set up on first use, then open the course in JupyterLab", LAB),
+    "setup": ("Set up, and no more", ""),
+    "doctor": ("Say what is missing, and what to do",),
     "test": ("Set up on first use, then run the tests, every notebook included", *TEST),
     "test-slow": ("Run the tests that take long", PYTEST + "slow"),
     "test-notebooks": ("Run every notebook and compare its outputs", TEST_NOTEBOOKS),
@@ -47,11 +65,12 @@ VERBS = {
         BOOK,
         "pytest -n 2 tests/browser",
     ),
-    "test-binder": ("Make Binder's environment and look at it in Chromium", "pytest tests/binder"),
+    "test-install": ("Install it as Binder, Colab and others do", "pytest tests/install"),
     "load-test": ("Let STUDENTS (8) run NOTEBOOK (05_training) at once", "tools.class_at_once"),
     "lint": ("Check style and format of code and notebooks", *LINT),
     "execute": ("Run every notebook in full and store its outputs", *EXECUTE),
     "handout": ("Write students' copies, or teachers' with WITH=solutions", "tools.handout"),
+    "grade": ("Run the notebooks handed in to FOLDER, and write a table", "tools.grade"),
     "book": ("Build the course as a web site, build/book/index.html", BOOK),
     "benchmark": ("Measure speed, memory and loss side by side", "benchmarks.training_speed"),
     "links": ("Lead links to this repository, in a fork with REPOSITORY=OWNER/NAME", "tools.links"),
@@ -59,32 +78,48 @@ VERBS = {
     "clean": ("Remove the environment and everything generated",),
     "help": ("List the verbs",),
 }
-FOR_STUDENTS = "lab", "execute", "handout"  # the others need more of the lock
+FOR_STUDENTS = "lab", "setup", "execute", "handout", "grade"  # the others need more of the lock
+ASKED = "make" if "MAKELEVEL" in os.environ else "python course.py"
 REMOVED = {"book": ["build/book"], "test-browser": ["build/book"]}
 REMOVED["clean"] = [".venv", "build", "handout", "handout-solutions", ".*_cache", "**/__pycache__"]
 
 
 def find_python() -> list:
     """The command of a Python that the course runs on: this one, or another that is found."""
-    names = [name for _, k in VERSIONS[::-1] for name in ([f"python3.{k}"], ["py", f"-3.{k}"])]
-    probe = f"import sys; sys.exit(sys.version_info[:2] not in {VERSIONS})"
-    fitting = [each for each in ([sys.executable], *names) if succeeds(*each, "-c", probe)]
-    for each in fitting:
-        if succeeds(*each, "-c", "import ensurepip, venv"):
+    names = [name for k in VERSIONS[::-1] for name in ([f"python{k}"], ["py", f"-{k}"])]
+    others, without_venv = set(), []
+    for each in ([sys.executable], *names):
+        version, system, venv = [*printed(*each, "-c", PROBE).split(), "", "", ""][:3]
+        if version in VERSIONS and system not in SYSTEMS:
+            others.add(system)
+        elif version in VERSIONS and not venv:
+            without_venv += each[:1]
+        elif version in VERSIONS:
             return each
-    if fitting:
-        lacks = f"{fitting[0][0]} has no venv module."
+    if without_venv:
+        lacks = f"{without_venv[0]} has no venv module."
         sys.exit(f"{lacks} On Debian and Ubuntu: apt install python3-venv")
+    if others:
+        sys.exit(
+            f"TensorFlow has no wheel for {' or '.join(sorted(others))}, and darwin-x86_64 is an "
+            "Intel Mac. The course runs on Colab, Codespaces and Binder, without installing: "
+            "README.md has the links. If this is a Mac with Apple silicon, or Windows, another "
+            "Python helps: one for arm64 there, one for x86-64 here."
+        )
+    path = "make PYTHON=/path/to/python" if ASKED == "make" else "/path/to/python course.py"
     sys.exit(
         f"This course needs Python 3.11, 3.12 or 3.13, and found Python {sys.version.split()[0]}. "
-        "Install one of these, or name it: make lab PYTHON=/path/to/python"
+        f"Install one of these, and if it is not found, name it: {path} lab. "
+        f"Or let uv bring one, from https://docs.astral.sh/uv: uvx python@3.12 course.py lab"
     )
 
 
-def succeeds(*command: str) -> bool:
-    """Whether a command exists and ends well; what it prints is dropped."""
-    there = shutil.which(command[0]) is not None
-    return there and subprocess.run(command, capture_output=True).returncode == 0
+def printed(*command: str) -> str:
+    """What a command prints; nothing if there is no such command."""
+    if not shutil.which(command[0]):
+        return ""
+    run = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    return run.stdout.decode("ascii", "replace")
 
 
 def set_up(full: bool) -> None:
@@ -115,7 +150,7 @@ def set_up(full: bool) -> None:
     else:
         pins.write_text(parts[full], "utf-8")
         run(*install, "--no-deps", "--require-hashes", "--requirement", pins)
-    run(PYTHON, "-c", ADD_COURSE.format(str(ROOT)))
+    run(PYTHON, "-c", ADD_COURSE, ROOT)
     run(PYTHON, "-m", *NO_NEWS.split())
     READY.write_text(stamps[full], "utf-8")
 
@@ -134,22 +169,25 @@ def run(*command: object) -> None:
 
 def do(verb: str) -> None:
     """Do what a verb says."""
-    asked = "make" if "MAKELEVEL" in os.environ else "python course.py"
     if verb == "help":
-        print(*(f"{asked} {name:<15} {does}" for name, (does, *_) in VERBS.items()), sep="\n")
-    if verb in ("test-browser", "test-binder"):
+        print(*(f"{ASKED} {name:<15} {does}" for name, (does, *_) in VERBS.items()), sep="\n")
+    if verb == "doctor":
+        from tools.doctor import main as examine  # which needs nothing but Python, either
+
+        sys.exit(examine())
+    if verb in ("test-browser", "test-install"):
         found = filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome")))
         if not os.environ.setdefault("CHROMIUM", next(found, "")):
             sys.exit(
-                f"{asked} {verb} needs Chromium, and none was found. On Debian and Ubuntu: apt "
-                f"install chromium. Or name it: {asked} {verb} CHROMIUM=/path/to/chromium"
+                f"{ASKED} {verb} needs Chromium, and none was found. On Debian and Ubuntu: apt "
+                f"install chromium. Or name it: {ASKED} {verb} CHROMIUM=/path/to/chromium"
             )
     for pattern in REMOVED.get(verb, []):
         for folder in [*ROOT.glob(pattern)]:
             shutil.rmtree(folder, ignore_errors=True)
     if VERBS[verb][1:]:
         set_up(verb not in FOR_STUDENTS)
-    for command in VERBS[verb][1:]:
+    for command in filter(None, VERBS[verb][1:]):
         run(PYTHON, "-m", *command.split())
 
 
@@ -162,10 +200,11 @@ def main(arguments: list) -> None:
             sys.exit(f"course.py: expected one of {', '.join(known)}, got {word}")
     os.environ.update(values)
     # A module of the same name elsewhere on the path, or a kernel of the same name in the home
-    # directory, must not come before the course's own. Where there is no home to write to,
-    # settings go to a folder of this run.
+    # directory, must not come before the course's own. Text is UTF-8, on Windows, too. Where
+    # there is no home to write to, settings go to a folder of this run.
     path = [str(ROOT), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
-    os.environ.update(PYTHONPATH=os.pathsep.join(filter(None, path)), JUPYTER_PREFER_ENV_PATH="1")
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, path))
+    os.environ.update(JUPYTER_PREFER_ENV_PATH="1", PYTHONUTF8="1")
     if not os.access(os.path.expanduser("~"), os.W_OK):
         os.environ["HOME"] = tempfile.mkdtemp()
     for verb in verbs:

@@ -9,7 +9,6 @@ import argparse
 import importlib.util
 import json
 import os
-import resource
 import statistics
 import subprocess
 import sys
@@ -203,16 +202,26 @@ SWEEPS: dict[str, Callable[[np.ndarray, int, int], Result]] = {
 }
 
 
+def peak_memory() -> float:
+    """The most memory, in GB, that this process has held."""
+    try:
+        import resource
+    except ModuleNotFoundError:  # on Windows
+        import psutil
+
+        return psutil.Process().memory_info().peak_wset / 1e9
+    unit = 1 if sys.platform == "darwin" else 1024  # bytes there, kibibytes elsewhere
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
+
+
 def measure(row: str, images: int, epochs: int, seed: int) -> dict[str, float]:
     """Run one row in this process."""
     from helpers.data import load_mnist
 
     x = load_mnist(validation=0).x_train[:images].copy()
     seconds, loss = {**ROWS, **SWEEPS}[row](x, seed, epochs)
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    unit = 1e9 if sys.platform == "darwin" else 1e6  # bytes there, kilobytes elsewhere
     first = 1 if row in ROWS else 0  # the first epoch compiles; a sweep is timed as a whole
-    return {"seconds": statistics.median(seconds[first:]), "memory": memory / unit, "loss": loss}
+    return {"seconds": statistics.median(seconds[first:]), "memory": peak_memory(), "loss": loss}
 
 
 def medians(rows: list[str], rounds: int, options: argparse.Namespace) -> dict[str, dict]:

@@ -12,7 +12,8 @@ from pathlib import Path
 from PIL import Image
 from sphinx.application import Sphinx
 
-PROJECT = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]
+PYPROJECT = Path(__file__).parents[1] / "pyproject.toml"
+PROJECT = tomllib.loads(PYPROJECT.read_text("utf-8"))["project"]
 REPOSITORY = PROJECT["urls"]["Repository"]
 WIDGET = "application/vnd.jupyter.widget-view+json"
 FOLDED = {
@@ -48,10 +49,11 @@ html_context = {"default_mode": "light"}  # as the pictures are
 html_show_copyright = html_show_sphinx = html_use_index = False
 html_theme_options = {
     "repository_url": REPOSITORY,
-    "repository_branch": "main",
+    "repository_branch": "students",  # what the launch buttons open: copies without solutions
     "use_repository_button": True,
     "launch_buttons": {
         "binderhub_url": "https://mybinder.org",
+        "colab_url": "https://colab.research.google.com",
         "notebook_interface": "jupyterlab",
     },
     "navbar_persistent": [],  # one search field is enough

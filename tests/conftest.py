@@ -2,7 +2,7 @@
 
 import helpers  # noqa: F401  (its settings must come before the first import of TensorFlow)
 from helpers.data import load_mnist
-from tests.repository import ROOT, make
+from tests.repository import ROOT, course
 
 import os
 
@@ -38,5 +38,5 @@ def handout(tmp_path_factory):
     """The folder of the students' copies, and that of the teacher's."""
     folders = [tmp_path_factory.mktemp("handout") / name for name in ("students", "teacher")]
     for folder, variables in zip(folders, ([], ["WITH=solutions"]), strict=True):
-        make(ROOT, "handout", f"HANDOUT={folder}", *variables).check_returncode()
+        course(ROOT, "handout", f"HANDOUT={folder}", *variables).check_returncode()
     return folders

@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -50,7 +51,7 @@ def installed(requirements, platform):
 def project_files():
     """The files under version control, or about to be."""
     command = "git -c safe.directory=* ls-files -z --cached --others --exclude-standard".split()
-    names = subprocess.check_output(command, cwd=ROOT, text=True).split("\0")
+    names = subprocess.check_output(command, cwd=ROOT, encoding="utf-8").split("\0")
     return [name for name in names if (ROOT / name).is_file()]
 
 
@@ -66,9 +67,36 @@ with_history = pytest.mark.skipif(
 )
 
 
-def make(folder, *arguments):
-    """Call make as a person at a terminal would, even if this test runs under make."""
+def course(folder, *arguments, program=(sys.executable, "course.py")):
+    """Call course.py as a person at a terminal would, even if this test runs under make."""
     variables = {k: v for k, v in os.environ.items() if not re.match("PYTHON$|MFLAGS|MAKE", k)}
+    command = [*program, *arguments]
+    # Read in the encoding of the system, in which a Python writes to whoever reads.
     return subprocess.run(
-        ["make", *arguments], cwd=folder, env=variables, capture_output=True, text=True
+        command, cwd=folder, env=variables, capture_output=True, text=True, errors="replace"
     )
+
+
+def make(folder, *arguments):
+    """The same by make, where there is one."""
+    return course(folder, *arguments, program=["make"])
+
+
+with_make = pytest.mark.skipif(not shutil.which("make"), reason="a system without make")
+
+
+def run(*command, **options):
+    """What a command prints; all of it in the message if the command fails."""
+    options |= {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "timeout": 1500}
+    done = subprocess.run([*map(str, command)], encoding="utf-8", **options)
+    assert done.returncode == 0, f"{command[0]}: {done.stdout}"
+    return done.stdout
+
+
+def python_for(version):
+    """The path of a Python of some version, such as 3.12; this one's, if there is none."""
+    kept = sorted(Path.home().glob(f".pyenv/versions/{version}.*/bin/python"))
+    for place in (shutil.which(f"python{version}"), *kept):
+        if place and subprocess.run([place, "-c", ""], capture_output=True).returncode == 0:
+            return str(Path(place).resolve())
+    return str(Path(sys.executable).resolve())

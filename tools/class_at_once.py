@@ -9,7 +9,7 @@ from tools.execute import REDUCED, ROOT
 import json
 import os
 import re
-import signal
+import shutil
 import subprocess
 import sys
 import time
@@ -28,10 +28,17 @@ import requests
 from websocket import create_connection
 
 CLASS = 30
+SET_UP = 600  # seconds, at most, until a server is up; it may have to be set up
 USED = """
-import resource
-one = resource.getrusage(resource.RUSAGE_SELF)
-print(one.ru_maxrss * 1024 / 1e9, one.ru_utime + one.ru_stime)
+import psutil, sys
+one = psutil.Process()
+try:
+    from resource import RUSAGE_SELF, getrusage
+    unit = 1 if sys.platform == "darwin" else 1024  # bytes there, kibibytes elsewhere
+    peak = getrusage(RUSAGE_SELF).ru_maxrss * unit
+except ModuleNotFoundError:  # on Windows
+    peak = one.memory_info().peak_wset
+print(peak / 1e9, one.cpu_times().user + one.cpu_times().system)
 """
 
 
@@ -55,35 +62,50 @@ class Lab:
         return answer
 
 
+def end(process: subprocess.Popen) -> None:
+    """Terminate a process and all that it has started, and wait until they are gone."""
+    with suppress(psutil.NoSuchProcess):
+        children = psutil.Process(process.pid).children(recursive=True)[::-1]
+        for child in children:
+            with suppress(psutil.NoSuchProcess):
+                child.terminate()
+        psutil.wait_procs(children, timeout=60)
+    process.terminate()
+    process.wait(60)
+
+
 @contextmanager
 def lab(
-    folder: Path, home: Path, variables: Mapping[str, str] | None = None, wrap: Sequence[str] = ()
+    folder: Path,
+    home: Path,
+    variables: Mapping[str, str] | None = None,
+    wrap: Sequence[str] = (),
+    command: Sequence[str] = (sys.executable, "course.py", "lab"),
 ) -> Iterator[Lab]:
-    """JupyterLab as `make lab` starts it in a folder, without a browser of its own.
+    """JupyterLab as a command in a folder starts it, without a browser of its own.
 
-    `variables` are added to those of the environment; `wrap` is a command that starts make.
+    `variables` are added to those of the environment; `wrap` is a command that starts the other.
     """
     kept = {k: v for k, v in os.environ.items() if not re.match("JUPYTER|MFLAGS|MAKE|XDG", k)}
     kept |= {"HOME": str(home), "BROWSER": "true", **(variables or {})}
-    with TemporaryFile("w+") as log:
+    program = shutil.which(command[0], path=kept["PATH"]) or command[0]
+    with TemporaryFile("w+", encoding="utf-8", errors="replace") as log:
         process = subprocess.Popen(
-            [*wrap, "make", "--no-print-directory", "-C", str(folder), "lab"], cwd="/", env=kept,
+            [*wrap, program, *command[1:]], cwd=folder, env=kept,
             stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
         )  # fmt: skip
         try:
-            deadline, told = time.monotonic() + 120, None
+            deadline, told = time.monotonic() + SET_UP, None
             while not told:
                 time.sleep(0.2)
                 log.seek(0)
                 printed = log.read()
                 if process.poll() is not None or time.monotonic() > deadline:
                     raise RuntimeError(printed)
-                told = re.search(r"(?s)file://.+(http://localhost:\d+/)\S*\?token=(\w+)", printed)
+                told = re.search(r"(http://localhost:\d+/)\S*\?token=(\w+)\s", printed)
             yield Lab(process, *told.groups())
         finally:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGTERM)
-            process.wait(60)
+            end(process)
 
 
 class Kernel:

@@ -7,7 +7,6 @@ that gives the same outputs gives the same bytes.
 
 import json
 import os
-import resource
 import shutil
 import sys
 import time
@@ -113,10 +112,14 @@ def write_pictures(nb: NotebookNode, folder: Path) -> None:
                 (folder / f"{name}.png").write_bytes(b64decode(data))
 
 
-def peak_memory() -> float:
-    """The most memory, in GB, that any kernel run so far has held."""
+def peak_memory() -> str:
+    """The most memory that any kernel run so far has held; nothing where nobody counts it."""
+    try:
+        import resource
+    except ModuleNotFoundError:  # on Windows
+        return ""
     unit = 1 if sys.platform == "darwin" else 1024  # bytes there, kibibytes elsewhere
-    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * unit / 1e9
+    return f"  {resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * unit / 1e9:.2f} GB"
 
 
 def main(arguments: list[str]) -> int:
@@ -133,7 +136,7 @@ def main(arguments: list[str]) -> int:
     tidy(nb)
     write(nb, path)
     write_pictures(nb, path.parent.parent / "images")
-    print(f"{path.name}  {time.perf_counter() - start:.1f} s  {peak_memory():.2f} GB")
+    print(f"{path.name}  {time.perf_counter() - start:.1f} s{peak_memory()}")
     return 0
 
 

@@ -29,7 +29,7 @@ def main() -> int:
     names = "|".join(map(re.escape, old))
     for path, text in texts.items():
         new = re.sub(field, f'Repository = "https://github.com/{repository}"', text)
-        link = rf"(github\.com/|/gh/|/github/)(?:{names})(?![\w-]|\.(?!git\b)\w)"
+        link = rf"(github\.com/|/gh/|/github/|codespaces\.new/)(?:{names})(?![\w-]|\.(?!git\b)\w)"
         new = re.sub(link, rf"\g<1>{repository}", new)
         # nbgitpuller's copy lies in a folder of the repository's name.
         folder = r"""(git-pull\?repo=[^\s"'`)\\]+?lab/tree/)[\w.-]+"""

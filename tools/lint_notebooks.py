@@ -21,6 +21,10 @@ Findings = Iterator[tuple[int, str]]
 
 PROJECT = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text("utf-8"))
 REPOSITORY = PROJECT["project"]["urls"]["Repository"].removeprefix("https://github.com/")
+STUDENTS_COPY = {  # never those of main, which have solutions
+    "Colab": r"https://colab\.research\.google\.com/github/[^/]+/[^/]+/blob/students/notebooks/",
+    "Binder": r"https://mybinder\.org/v2/gh/[^/]+/[^/]+/students\?urlpath=lab/tree/notebooks/",
+}
 CLOSING = ["Exercises", "What to remember", "Further reading"]
 TEXT_FLAWS = {
     r"Warning|WARNING": "a warning",
@@ -86,9 +90,9 @@ def skeleton(nb: NotebookNode, path: Path) -> Findings:
     first = nb.cells[0] if nb.cells else nbformat.v4.new_markdown_cell()
     if first.cell_type != "markdown" or not first.source.startswith("# "):
         yield 1, "the first cell is not markdown that begins with '# '"
-    binder = r"https://mybinder\.org/v2/gh/[^/]+/[^/]+/[^/?]+\?urlpath=lab/tree/notebooks/"
-    if not any(re.fullmatch(binder + path.name, target) for target in targets(first)):
-        yield 1, "no link opens this notebook on Binder"
+    for place, opens in STUDENTS_COPY.items():
+        if not any(re.fullmatch(opens + path.name, target) for target in targets(first)):
+            yield 1, f"no link opens the students' copy of this notebook on {place}"
     names = sorted({path.name, *(other.name for other in path.parent.glob("*.ipynb"))})
     at = names.index(path.name)
     for neighbour in names[max(at - 1, 0) : at] + names[at + 1 : at + 2]:

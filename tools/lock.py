@@ -27,7 +27,8 @@ def resolve(*options: str) -> str:
     """What uv prints of the requirements, each with its version."""
     fixed = "--python-version 3.11 --no-header --no-annotate".split()
     command = [sys.executable, *COMPILE.split(), *fixed, *options]
-    return subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout
+    pipe = subprocess.PIPE
+    return subprocess.run(command, cwd=ROOT, check=True, stdout=pipe, encoding="utf-8").stdout
 
 
 def main() -> None:

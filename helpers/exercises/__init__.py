@@ -33,14 +33,15 @@ def progress(topic: str) -> None:
     Raises:
         ValueError: the topic has no exercises.
     """
-    states = {k: _state.get(f"{topic}.{k}", "waiting") for k in _exercises(topic)}
+    states = {k: _state.get(f"{topic}.{k}", "waiting") for k in exercises_of(topic)}
     print(f"solved in this kernel: {list(states.values()).count('right')} of {len(states)}")
     words = {"right": "right", "waiting": "not attempted yet", "wrong": "not right yet"}
     for k, state in states.items():
-        print(f"  exercise {k} ({_exercises(topic)[k].kind}): {words[state]}")
+        print(f"  exercise {k} ({exercises_of(topic)[k].kind}): {words[state]}")
 
 
-def _exercises(topic: str) -> dict:
+def exercises_of(topic: str) -> dict[int, Choice | Number | Build]:
+    """The exercises of a notebook by their numbers, else ValueError."""
     try:
         return importlib.import_module(f"helpers.exercises.{topic}").EXERCISES
     except (ModuleNotFoundError, AttributeError) as error:
@@ -50,7 +51,7 @@ def _exercises(topic: str) -> dict:
 def find(exercise: str) -> Choice | Number | Build:
     """The exercise of that name, else ValueError."""
     topic, _, number = str(exercise).rpartition(".")
-    found = _exercises(topic).get(int(number) if number.isdecimal() else None)
+    found = exercises_of(topic).get(int(number) if number.isdecimal() else None)
     if found is None:
         raise ValueError(f"exercise: expected TOPIC.NUMBER of one that exists, got {exercise!r}")
     return found

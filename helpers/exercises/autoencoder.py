@@ -1,6 +1,6 @@
 """Exercises of notebook 00."""
 
-from helpers.exercises.engine import Build, Choice, Number, slips
+from helpers.exercises.engine import Build, Choice, Number, case_rng, slips
 
 from math import exp, log
 
@@ -10,7 +10,7 @@ ENTROPY = -(0.75 * log(0.75) + 0.25 * log(0.25))
 
 
 def _clouds() -> list[tuple]:
-    rng = np.random.default_rng(8)
+    rng = case_rng(8)
     sizes = [(5, 8, 3), (4, 1, 2), (1, 6, 2)]
     return [(rng.normal(0, 3, (m, d)), rng.normal(0, 3, (n, d))) for m, n, d in sizes]
 

@@ -1,6 +1,6 @@
 """Exercises of notebook 10."""
 
-from helpers.exercises.engine import Build, Choice, Number, slips
+from helpers.exercises.engine import Build, Choice, Number, case_rng, slips
 
 from collections.abc import Callable
 
@@ -9,7 +9,7 @@ from scipy.special import expit, softmax
 
 
 def _weights() -> list[tuple]:
-    rng = np.random.default_rng(10)
+    rng = case_rng(10)
     cases = []
     for y, d, h, p in [([7, 3, 0, 9, 4], 3, 6, 4), ([2, 2], 1, 8, 3), ([1, 0, 8], 5, 4, 2)]:
         shapes = [(len(y), d), (d + 10, h), (h,), (h, p), (p,)]
@@ -32,7 +32,7 @@ def _decoder(
 
 
 def _scores() -> list[tuple]:
-    rng = np.random.default_rng(11)
+    rng = case_rng(11)
     cases = []
     for m, n, level in [(4, 5, -1000), (10, 3, -150), (2, 2, -3)]:
         frequency = np.arange(1.0, m + 1) ** 2

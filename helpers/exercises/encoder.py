@@ -1,6 +1,6 @@
 """Exercises of notebook 01."""
 
-from helpers.exercises.engine import Build, Choice, Number, slips
+from helpers.exercises.engine import Build, Choice, Number, case_rng, slips
 
 from collections.abc import Callable
 
@@ -20,7 +20,7 @@ def _pair(*names: str) -> Callable[..., dict]:
 
 
 def _clouds() -> list[tuple]:
-    rng = np.random.default_rng(4)
+    rng = case_rng(4)
     shapes = [(5, 3), (1, 2), (4, 1)]
     return [(rng.normal(0, 2, shape), rng.normal(0.5, 1.5, shape)) for shape in shapes]
 
@@ -30,7 +30,7 @@ def _ends(reach: Callable) -> Callable:
 
 
 def _weights() -> list[tuple]:
-    rng = np.random.default_rng(5)
+    rng = case_rng(5)
     cases = []
     for n, p, h, d in [(5, 7, 6, 3), (2, 4, 3, 2)]:
         shapes = [(p, h), (h,), (h, d), (d,), (h, d), (d,)]

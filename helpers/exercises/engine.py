@@ -21,6 +21,7 @@ import tensorflow as tf
 from keras import ops
 
 SECONDS = 20  # that a verdict may take: one of a second or two, with a class on one machine
+SEED: int | None = None  # a teacher's: cases that are drawn at random are then fresh ones
 NOT_THEIRS = (sys.prefix, sys.base_prefix, str(Path(__file__).parents[1]), "<")
 
 
@@ -66,6 +67,11 @@ class Build(NamedTuple):
 def slips(*hints_and_functions: str | Callable) -> dict[str, Callable]:
     """What a Build says is `wrong`, written as it is read: each hint, then its function."""
     return dict(zip(hints_and_functions[::2], hints_and_functions[1::2], strict=True))
+
+
+def case_rng(number: int) -> np.random.Generator:
+    """The generator of an exercise's cases: always the same, or another one for each `SEED`."""
+    return np.random.default_rng(number if SEED is None else (SEED, number))
 
 
 class Verdict(NamedTuple):
@@ -147,11 +153,11 @@ def _judge_function(exercise: Build, answer: object) -> str:
         except TypeError as error:
             return f"it is called as {exercise.call}, and yours cannot be: {error}."
     for number, case in enumerate(exercise.cases()):
-        expected = _measured(exercise, exercise.reference, exercise.cases()[number])
+        expected = measured(exercise, exercise.reference, exercise.cases()[number])
         tried = ", ".join(map(_short, exercise.cases()[number]))
         tried = f"tried {exercise.call.partition('(')[0]}({tried})"
         try:
-            got = _measured(exercise, answer, case, "result" not in expected)
+            got = measured(exercise, answer, case, "result" not in expected)
         except Exception as error:
             return f"{_told(error)}\n  {tried}"
         for name, value in expected.items():
@@ -166,10 +172,8 @@ def _judge_function(exercise: Build, answer: object) -> str:
     return ""
 
 
-def _measured(
-    exercise: Build, function: Callable, case: tuple, several: bool | None = None
-) -> dict:
-    """What is compared of one call, and the slopes where they are asked for.
+def measured(exercise: Build, function: Callable, case: tuple, several: bool | None = None) -> dict:
+    """What is compared of one call, a dict of arrays, and the slopes where they are asked for.
 
     The result has `several` parts if that of the reference is a tuple.
     """
@@ -230,7 +234,7 @@ def _hint(exercise: Build, number: int, got: dict, name: str, expected: np.ndarr
     """Name the slip that gives what came out, or else what is odd about it."""
     for hint, slip in exercise.wrong.items():
         with contextlib.suppress(Exception):
-            same = _measured(exercise, slip, exercise.cases()[number])
+            same = measured(exercise, slip, exercise.cases()[number])
             if name in same and not _differ(got.get(name), same[name], exercise.tolerance):
                 return hint
     value = got.get(name)
@@ -276,7 +280,7 @@ def _short(value: object) -> str:
         array = np.asarray(value)
         if array.size <= 6:
             return np.array2string(array, precision=4, separator=", ").replace("\n", "")
-        first = ", ".join(f"{number:.4g}" for number in array.ravel()[:3])
+        first = ", ".join(f"{number:.4g}" for number in array.flat[:3])
         return f"array of shape {array.shape}, {first}, ..."
     if isinstance(value, int | float | str | None):
         return repr(value)[:40]

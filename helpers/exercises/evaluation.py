@@ -1,13 +1,13 @@
 """Exercises of notebook 08."""
 
-from helpers.exercises.engine import Build, Choice, Number, slips
+from helpers.exercises.engine import Build, Choice, Number, case_rng, slips
 
 import numpy as np
 from scipy.special import logsumexp
 
 
 def _log_weights() -> list[tuple]:
-    rng = np.random.default_rng(8)
+    rng = case_rng(8)
     far = np.array([-1000, -1003, -995, -2000, -1020])[:, None] + 2 * rng.normal(size=(5, 8))
     one = np.array([[-1000.0], [-800.0], [-3.5]])
     near = np.array([[-3.0, -1.0, 0.5, -0.2], [-1.0, -900.0, -40.0, -2.0]])

@@ -1,6 +1,6 @@
 """Exercises of notebook 04."""
 
-from helpers.exercises.engine import Build, Choice, Number, slips
+from helpers.exercises.engine import Build, Choice, Number, case_rng, slips
 from helpers.loss import kl_divergence, reconstruction_loss
 
 from math import log, sqrt
@@ -10,12 +10,12 @@ from keras import KerasTensor, ops
 
 
 def _heads(n: int, d: int) -> tuple[np.ndarray, np.ndarray]:
-    rng = np.random.default_rng(n)
+    rng = case_rng(n)
     return tuple(rng.normal(0.4, 1.2, (2, n, d)).astype("float32"))
 
 
 def _batch(n: int, pixels: int, d: int) -> tuple:
-    rng = np.random.default_rng(n)
+    rng = case_rng(n)
     x = np.clip(rng.uniform(-0.5, 1.5, (n, pixels)), 0, 1).astype("float32")  # grey, ink and paper
     logits = rng.normal(0.3, 1.5, (n, pixels)).astype("float32")
     x[:, 0], logits[:, 0] = 0, 20  # a decoder that is sure, and wrong

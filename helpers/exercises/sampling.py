@@ -1,6 +1,6 @@
 """Exercises of notebook 02."""
 
-from helpers.exercises.engine import Build, Choice, Number, slips
+from helpers.exercises.engine import Build, Choice, Number, case_rng, slips
 
 from collections.abc import Callable
 from math import log
@@ -43,7 +43,7 @@ def _noisy(scale: Callable, columns: int = 3, seed: int | None = None) -> Callab
 
 
 def _epsilon() -> list[tuple]:
-    rng = np.random.default_rng(3)
+    rng = case_rng(3)
     return [(mu, sigma, rng.standard_normal(50)) for mu, sigma in [(1.0, 1.0), (-0.4, 0.5)]]
 
 

@@ -1,6 +1,6 @@
 """Exercises of notebook 05."""
 
-from helpers.exercises.engine import Build, Choice, slips
+from helpers.exercises.engine import Build, Choice, case_rng, slips
 from helpers.loss import kl_divergence, reconstruction_loss
 from helpers.training import VAE, build_vae
 
@@ -21,7 +21,7 @@ class _Case:
     """A model and its pictures. Models take long to build, so one serves again and again."""
 
     def __init__(self, n: int, beta: float, optimizer: keras.Optimizer) -> None:
-        rng = np.random.default_rng(n)
+        rng = case_rng(n)
         self.vae, self.beta, self.optimizer = build_vae(beta=beta, seed=n), beta, optimizer
         self.x = np.clip(rng.uniform(-0.5, 1.5, (n, 784)), 0, 1).astype("float32")
         for weights in self.vae.trainable_variables:

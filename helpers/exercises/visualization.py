@@ -1,6 +1,6 @@
 """Exercises of notebook 06."""
 
-from helpers.exercises.engine import Build, Choice, slips
+from helpers.exercises.engine import Build, Choice, case_rng, slips
 
 from collections.abc import Callable
 
@@ -26,7 +26,7 @@ def _hung(tiles: np.ndarray) -> np.ndarray:
 
 
 def _images() -> list[tuple]:
-    rng = np.random.default_rng(6)
+    rng = case_rng(6)
     pages = [(2, 3), (4, 2), (1, 2), (3, 3)]
     return [(rng.random((r * c, 784), "float32"), r, c) for r, c in pages]
 

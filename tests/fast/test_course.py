@@ -1,9 +1,11 @@
 """course.py and the Makefile that calls it: what a newcomer meets first."""
 
 import course
-from tests.repository import ROOT, make
+from tests.repository import ROOT, make, with_make
+from tests.repository import course as call
 
 import ast
+import os
 import re
 import shutil
 import signal
@@ -28,6 +30,7 @@ def fresh(tmp_path):
     return tmp_path
 
 
+@with_make
 def test_make_alone_lists_what_there_is(fresh):
     run = make(fresh)
     assert run.returncode == 0
@@ -52,13 +55,16 @@ def test_the_makefile_is_one_for_make_3_81(text, newer):
     assert bool(re.search(NEWER_THAN_3_81, text, re.M)) == newer
 
 
-def test_the_program_asks_for_nothing_but_a_python():
-    tree = ast.parse((ROOT / "course.py").read_text("utf-8"), feature_version=(3, 8))
+@pytest.mark.parametrize("path", ["course.py", "tools/doctor.py"])
+def test_the_program_asks_for_nothing_but_a_python(path):
+    tree = ast.parse((ROOT / path).read_text("utf-8"), feature_version=(3, 8))
     names = [n.name for i in ast.walk(tree) if isinstance(i, ast.Import) for n in i.names]
     names += [node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
-    assert set(names) <= sys.stdlib_module_names
+    names = {name.partition(".")[0] for name in names}
+    assert names <= sys.stdlib_module_names | {"course", "tools"}
 
 
+@with_make
 def test_no_python_gives_a_clear_message(fresh):
     run = make(fresh, "lab", "PYTHON=/nonexistent")
     assert run.returncode != 0
@@ -66,11 +72,11 @@ def test_no_python_gives_a_clear_message(fresh):
     assert not (fresh / ".venv").exists()
 
 
-@pytest.mark.parametrize("target", ["test-browser", "test-binder"])
+@pytest.mark.parametrize("target", ["test-browser", "test-install"])
 def test_no_browser_gives_a_clear_message(fresh, target):
-    run = make(fresh, target, "CHROMIUM=")
+    run = call(fresh, target, "CHROMIUM=")
     assert run.returncode != 0
-    assert "needs Chromium" in run.stderr and f"make {target} CHROMIUM=" in run.stderr
+    assert "needs Chromium" in run.stderr and f"course.py {target} CHROMIUM=" in run.stderr
     assert not (fresh / ".venv").exists()
 
 
@@ -81,39 +87,82 @@ def test_what_nobody_knows_is_refused(word):
 
 
 @pytest.fixture
-def pythons(tmp_path, monkeypatch):
-    """A function that puts programs on an otherwise empty path, this Python among them or not."""
+def pythons(monkeypatch):
+    """A function that says what each Python prints of itself; the others are not found."""
 
-    def offer(this="exit 1", **programs):
-        monkeypatch.setenv("PATH", str(tmp_path))
-        monkeypatch.setattr(sys, "executable", str(tmp_path / "this"))
-        for name, script in {"this": this, **programs}.items():
-            (tmp_path / name).write_text(f"#!/bin/sh\n{script}\n")
-            (tmp_path / name).chmod(0o755)
+    def offer(**said):
+        monkeypatch.setattr(sys, "executable", "this")
+        found = {name.replace("_", "."): text for name, text in said.items()}
+        monkeypatch.setattr(course, "printed", lambda *c: found.get(" ".join(c[:-2]), ""))
 
     return offer
 
 
-NO_VENV = 'case "$2" in *venv*) exit 1 ;; esac'
+FITS, NO_VENV = "3.12 linux-x86_64 venv", "3.12 linux-x86_64"
+INTEL, ROSETTA = "3.12 darwin-x86_64 venv", "3.13 darwin-arm64 venv"
 
 
-def test_a_python_that_fits_is_found(pythons):
-    pythons(**{"python3.13": NO_VENV, "python3.12": "exit 0", "python3.11": "exit 0"})
-    assert course.find_python() == ["python3.12"]
-    pythons("exit 0")
-    assert course.find_python() == [sys.executable]
-    pythons(py='test "$1" = -3.11', **{f"python3.{k}": "exit 1" for k in (11, 12, 13)})
-    assert course.find_python() == ["py", "-3.11"]
+@pytest.mark.parametrize(
+    ("said", "found"),
+    [({"this": FITS}, ["this"]), ({"this": "3.14 linux-x86_64 venv", "python3_11": ""}, None),
+     ({"this": NO_VENV, "python3_13": "", "python3_12": FITS}, ["python3.12"]),
+     ({"this": INTEL, "python3_13": ROSETTA}, ["python3.13"]),
+     ({"this": "3.14 win-amd64 venv", "py -3_13": "3.13 win-amd64 venv"}, ["py", "-3.13"]),
+     ({"this": "3.12 win-arm64 venv", "py -3_11": "3.11 win-amd64 venv"}, ["py", "-3.11"])],
+)  # fmt: skip
+def test_a_python_that_fits_is_found(pythons, said, found):
+    pythons(**said)
+    if found:
+        assert course.find_python() == found
+    else:
+        with pytest.raises(SystemExit):
+            course.find_python()
 
 
 @pytest.mark.parametrize(
     ("this", "says"),
-    [("exit 1", "needs Python 3.11, 3.12 or 3.13.*PYTHON="), (NO_VENV, "no venv.*python3-venv")],
-)
+    [("", r"needs Python 3.11, 3.12 or 3.13.* uvx python@3.12 course.py lab$"),
+     ("3.14 linux-x86_64 venv", "or let uv bring one|Or let uv bring one"),
+     (NO_VENV, "this has no venv.*python3-venv"),
+     (INTEL, "no wheel for darwin-x86_64, .*Intel Mac.*Colab, Codespaces and Binder.*arm64"),
+     ("3.12 win32 venv", "no wheel for win32, .*x86-64")],
+)  # fmt: skip
 def test_no_python_that_fits_gives_a_clear_message(pythons, this, says):
-    pythons(this)
+    pythons(this=this)
     with pytest.raises(SystemExit, match=says):
         course.find_python()
+
+
+def test_a_python_says_of_itself_what_is_asked():
+    version, system, venv = course.printed(sys.executable, "-c", course.PROBE).split()
+    assert version == f"{sys.version_info[0]}.{sys.version_info[1]}" and venv == "venv"
+    assert system in course.SYSTEMS
+    assert course.printed("no-such-python", "-c", course.PROBE) == ""
+
+
+def test_the_course_is_found_from_the_folder_of_modules(tmp_path):
+    """By a path of dots, which any encoding holds, wherever the folder is moved to."""
+    prefix = tmp_path / "Kurs für Übung 3" / ".venv"
+    code = f"import sysconfig; sysconfig.get_path = lambda _: {str(prefix / 'lib')!r}\n"
+    (prefix / "lib").mkdir(parents=True)
+    run = [sys.executable, "-c", code + course.ADD_COURSE, str(prefix.parent)]
+    subprocess.run(run, check=True)
+    line = (prefix / "lib" / "course.pth").read_text("ascii")
+    assert (prefix / "lib" / line).resolve() == prefix.parent.resolve()
+
+
+def test_in_a_codespace_the_forwarded_page_may_ask():
+    code = "import course; print(course.LAB)"
+    variables = {**os.environ, "CODESPACE_NAME": "curly-carnival-7x"}
+    run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=variables, capture_output=True)
+    [pattern] = re.findall(r"allow_origin_pat=(\S+)", run.stdout.decode())
+    assert re.fullmatch(pattern, "https://curly-carnival-7x-8888.app.github.dev")
+    for other in (
+        "https://other-8888.app.github.dev",
+        "https://curly-carnival-7x-8888.app.github_dev",
+    ):
+        assert not re.fullmatch(pattern, other)
+    assert "token" not in course.LAB.lower() and "allow_origin" not in course.LAB
 
 
 UV = "uv==1 \\\n    --hash=sha256:0\n"

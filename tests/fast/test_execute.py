@@ -112,7 +112,7 @@ def test_a_run_with_errors_is_refused(plain, capsys, source, message):
 def test_a_run_needs_a_notebook(tmp_path, capsys):
     assert run_notebook([]) == 2
     assert run_notebook([str(tmp_path / "missing.ipynb")]) == 1
-    (tmp_path / "empty.ipynb").write_text("")
+    (tmp_path / "empty.ipynb").write_text("", "utf-8")
     assert run_notebook([str(tmp_path / "empty.ipynb")]) == 1
     assert "usage" in capsys.readouterr().err
 

@@ -1,9 +1,9 @@
 """`make links` leads every link to another repository, and back."""
 
-from tests.repository import REPOSITORY, ROOT, copy_project, make, project_files, with_history
+from tests.repository import REPOSITORY, copy_project, project_files, with_history
 
+import os
 import re
-import shutil
 import subprocess
 import sys
 
@@ -12,14 +12,18 @@ import pytest
 
 @pytest.fixture
 def fork(tmp_path):
-    """A copy of the project in which make finds an environment: the one that runs this test."""
+    """A copy of the project."""
     copy_project(tmp_path)
-    python = tmp_path / ".venv" / "bin" / "python"
-    python.parent.mkdir(parents=True)
-    python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
-    python.chmod(0o755)
-    shutil.copy(ROOT / ".venv" / "ready", tmp_path / ".venv")
     return tmp_path
+
+
+def lead(folder, *values):
+    """Call in a folder what `links` calls, with values as it is given them."""
+    given = dict(value.split("=", 1) for value in values)
+    kept = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "REPOSITORY")}
+    command = [sys.executable, "-m", "tools.links"]
+    options = {"capture_output": True, "encoding": "utf-8", "errors": "replace"}
+    return subprocess.run(command, cwd=folder, env=kept | given, **options)
 
 
 def contents(folder):
@@ -28,7 +32,7 @@ def contents(folder):
 
 def links(folder, *arguments):
     """Call make links in a folder, and return the files as it leaves them."""
-    run = make(folder, "links", *arguments)
+    run = lead(folder, *arguments)
     assert run.returncode == 0, run.stderr
     return contents(folder)
 
@@ -73,7 +77,7 @@ def test_links_refuse_what_is_no_repository(fork):
         "mine|me/|/mine|me/my/fork|me/..|me/mine.git|me/my fork|mé/mine|https://github.com/me/mine"
     )
     for name in bad.split("|"):
-        run = make(fork, "links", f"REPOSITORY={name}")
+        run = lead(fork, f"REPOSITORY={name}")
         assert run.returncode != 0, name
         assert f"REPOSITORY: expected OWNER/NAME, as in REPOSITORY=you/your-fork, got {name};" in (
             run.stderr
@@ -83,6 +87,6 @@ def test_links_refuse_what_is_no_repository(fork):
     project.write_text(
         project.read_text("utf-8").replace(REPOSITORY, "https://example.org/me/mine")
     )
-    assert "got https://example.org/me/mine;" in make(fork, "links").stderr
+    assert "got https://example.org/me/mine;" in lead(fork).stderr
     here = REPOSITORY.removeprefix("https://github.com/")
     assert links(fork, f"REPOSITORY={here}") == before

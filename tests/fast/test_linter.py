@@ -123,7 +123,10 @@ FAULTS = [
     ("skeleton", edit(TITLE, "# A", "## A")),
     ("skeleton", lambda nb: nb.cells.insert(0, new_markdown_cell("Before the title."))),
     ("skeleton", edit(TITLE, BINDER, "https://example.org/v2/gh/")),
-    ("skeleton", edit(TITLE, "notebooks/good.ipynb", "notebooks/other.ipynb")),
+    ("skeleton", edit(TITLE, COLAB, "https://example.org/github/")),
+    ("skeleton", edit(TITLE, "/blob/students/", "/blob/main/")),
+    ("skeleton", edit(TITLE, "/students?", "/main?")),
+    ("skeleton", edit(TITLE, "lab/tree/notebooks/good.ipynb", "lab/tree/notebooks/other.ipynb")),
     ("skeleton", edit(TITLE, "?urlpath=lab/tree/", "?filepath=")),
     ("skeleton", edit(EXERCISES, "## Exercises", "## Some exercises")),
     ("skeleton", lambda nb: nb.cells.insert(REMEMBER, nb.cells.pop(READING))),
@@ -301,7 +304,7 @@ def test_the_command_prints_one_line_a_finding(tmp_path, capsys):
 def test_a_file_that_is_no_notebook_is_a_finding(tmp_path, capsys, text):
     path = tmp_path / "broken.ipynb"
     if text is not None:
-        path.write_text(text)
+        path.write_text(text, "utf-8")
     assert main([str(path)]) == 1
     assert capsys.readouterr().out.startswith(f"{path}: cell 0: valid: ")
 

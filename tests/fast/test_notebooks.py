@@ -5,7 +5,7 @@ tagged nbval-check-output, whose output does not depend on the length of a train
 """
 
 from tests.reduced import execute, printed, replay, tagged
-from tests.repository import NOTEBOOKS, ROOT, make
+from tests.repository import NOTEBOOKS, ROOT, course
 from tools.execute import REDUCED
 
 import shutil
@@ -43,7 +43,7 @@ def test_student_copies_hold_no_solution_and_no_output(notebook, handout):
 
 
 def test_handout_takes_no_other_word(tmp_path):
-    run = make(ROOT, "handout", "WITH=answers", f"HANDOUT={tmp_path / 'copies'}")
+    run = course(ROOT, "handout", "WITH=answers", f"HANDOUT={tmp_path / 'copies'}")
     assert run.returncode and "WITH: expected solutions or nothing, got answers" in run.stderr
     assert not (tmp_path / "copies").exists()
 

@@ -16,6 +16,8 @@ from tests.repository import (
 
 import ast
 import re
+import subprocess
+import sys
 from urllib.parse import unquote
 
 import nbformat
@@ -177,16 +179,27 @@ def markdown():
                 yield path.name, cell.source
 
 
-def test_binder_links_lead_to_files_of_this_repository():
-    here = re.escape(REPOSITORY.removeprefix("https://github.com/"))
-    found = 0
+HERE = re.escape(REPOSITORY.removeprefix("https://github.com/"))
+
+
+@pytest.mark.parametrize(
+    ("place", "form"),
+    [("mybinder.org/", rf"v2/gh/{HERE}/students\?urlpath=lab/tree/([\w./-]+)"),
+     ("colab.research.google.com/", rf"github/{HERE}/blob/students/([\w./-]+)"),
+     ("codespaces.new/", rf"{HERE}/tree/students\?quickstart=1()")],
+)  # fmt: skip
+def test_links_open_students_copies_of_files_here(place, form):
+    found = []
     for name, text in markdown():
-        for link in re.findall(r"https?://mybinder\.org/(?!badge)[^\s)\"'<>\]]*", text):
-            form = rf"https://mybinder\.org/v2/gh/{here}/[\w.-]+\?urlpath=lab/tree/([\w./-]+)"
-            match = re.fullmatch(form, unquote(link))
+        for link in re.findall(rf"https?://{re.escape(place)}(?!badge)[^\s)\"'<>\]]*", text):
+            match = re.fullmatch(f"https://{re.escape(place)}{form}", unquote(link))
             assert match, (name, link)
             assert (ROOT / match[1]).exists(), (name, link)
-            found += name.endswith(".md")
+            found += [(name, match[1])]
+    if "codespaces" not in place:
+        for notebook in NOTEBOOKS:
+            path = f"notebooks/{notebook.name}"
+            assert {("README.md", path), (notebook.name, path)} <= {*found}
     assert found
 
 
@@ -195,7 +208,7 @@ def test_hub_links_lead_to_files_of_this_repository():
     found = 0
     for name, text in markdown():
         for link in re.findall(r"https?://[^\s)\"'`<>\]]*/git-pull\?[^\s)\"'`<>\]]*", text):
-            form = r"https://[^?]+\?repo=(.+)&branch=main&urlpath=lab/tree/([\w.-]+)/([\w./-]+)"
+            form = r"https://[^?]+\?repo=(.+)&branch=students&urlpath=lab/tree/([\w.-]+)/([\w./-]+)"
             match = re.fullmatch(form, unquote(link))
             assert match and (match[1], match[2]) == (REPOSITORY, folder), (name, link)
             assert (ROOT / match[3]).exists(), (name, link)
@@ -210,8 +223,8 @@ def test_links_of_pages_lead_to_files(path):
 
 
 def called(text):
-    """The targets that a text calls make with, in order."""
-    calls = re.findall(r"\bmake((?: [a-z][a-z-]*\b(?!=))+)", text)
+    """The verbs that a text calls course.py or make with, in order."""
+    calls = re.findall(r"\b(?:make|course\.py)((?: [a-z][a-z-]*\b(?!=))+)", text)
     return [target for call in calls for target in call.split()]
 
 
@@ -232,6 +245,14 @@ def test_continuous_integration_calls_targets_that_exist():
         assert called(text) and set(called(text)) <= course.VERBS.keys()
 
 
+def test_workflows_are_valid():
+    """By the schema of GitHub's workflows."""
+    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema"]
+    command += ["vendor.github-workflows", *map(str, WORKFLOWS)]
+    done = subprocess.run(command, capture_output=True, encoding="utf-8")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 
 
@@ -243,12 +264,15 @@ def test_workflows_may_read_and_no_more(path):
     wider = {
         name: job["permissions"] for name, job in workflow["jobs"].items() if "permissions" in job
     }
-    publishing = {
-        "deploy": {"pages": "write", "id-token": "write"}
-    }  # of the book, and it runs no code
-    assert wider == (publishing if path.stem == "book" else {})
+    publishing = {  # jobs that run nothing of the course
+        "book": {"deploy": {"pages": "write", "id-token": "write"}},
+        "students": {"publish": {"contents": "write"}},
+    }
+    assert wider == publishing.get(path.stem, {})
     assert "pull_request_target" not in text and "secrets." not in text
-    assert text.count("actions/checkout@") == text.count("persist-credentials: false") > 0
+    kept = 1 if path.stem == "students" else 0
+    assert text.count("actions/checkout@") - kept == text.count("persist-credentials: false") > 0
+    assert text.count("persist-credentials: true") == kept
     for action in values(workflow, "uses"):
         assert re.fullmatch(r"actions/[a-z-]+@v\d+", action)
 

@@ -29,7 +29,7 @@ from PIL import Image
 from scipy import special, stats
 
 MODULES = "argument_checks beta conditional data decoder deeper encoder evaluation explorer loss "
-MODULES += "published sampling sweep training visualization"
+MODULES += "on_dask published sampling sweep training visualization"
 QUICK = settings(
     derandomize=True, deadline=None, max_examples=12, database=None,
     suppress_health_check=list(HealthCheck), phases=[Phase.generate],
@@ -391,6 +391,7 @@ LEFT_OUT = {
     "objective": "a line of the compiled training step: scalars in, a scalar out",
     **dict.fromkeys(("check_match", "compose", "add_sampling", "dense_layers"), "models alone"),
     **dict.fromkeys(("train", "train_binary", "train_deep", "sweep"), "minutes: own tests"),
+    "results_on_dask": "what a sweep does on Dask",
     **dict.fromkeys(("workers_that_fit", "load_vae", "script"), "no numbers to take"),
     **dict.fromkeys(("as_array", "as_tensor", "as_clouds", "check_on_plane"), "in others"),
 }

@@ -41,14 +41,14 @@ def wait_for(condition):
 
 
 def note(setting):
-    with setting.open("a") as file:
+    with setting.open("a", encoding="utf-8") as file:
         file.write(f"{os.getpid()}\n")
     return setting.name
 
 
 def noted(setting):
     """The ids of the processes that ran a setting."""
-    return [int(line) for line in setting.read_text().split()] if setting.exists() else []
+    return [int(line) for line in setting.read_text("utf-8").split()] if setting.exists() else []
 
 
 def be_killed_once(setting):
@@ -100,7 +100,7 @@ def running(folder, *workers):
 
         def start(name, *arguments):
             command = [DASK, *arguments, "--no-dashboard"]
-            with (folder / f"{name}.log").open("w") as log:
+            with (folder / f"{name}.log").open("wb") as log:
                 process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log)
             stack.callback(kill_all, process)
             return process
@@ -108,8 +108,8 @@ def running(folder, *workers):
         file = folder / "scheduler.json"
         options = ("--host", "127.0.0.1", "--port", "0", "--scheduler-file", file)
         scheduler = start("scheduler", "scheduler", *options)
-        wait_for(lambda: file.exists() and file.read_text().endswith("}"))
-        address = json.loads(file.read_text())["address"]
+        wait_for(lambda: file.exists() and file.read_text("utf-8").endswith("}"))
+        address = json.loads(file.read_text("utf-8"))["address"]
         for number, options in enumerate(workers):
             start(f"worker-{number}", "worker", address, *options)
         yield scheduler, address

@@ -362,7 +362,7 @@ def test_loading_runs_no_code_of_the_file(tmp_path, how, monkeypatch):
             "a function of Python": {"module": "builtins", "class_name": "eval", "config": code},
             "a layer of a stranger": {"module": "stranger", "class_name": "Layer", "config": {}},
         }[how]
-        (tmp_path / "stranger.py").write_text("import os\nos.environ['RAN'] = 'yes'\n")
+        (tmp_path / "stranger.py").write_text("import os\nos.environ['RAN'] = 'yes'\n", "utf-8")
         monkeypatch.syspath_prepend(tmp_path)
         replace_encoder(path, stranger)
     with pytest.raises(OSError, match=r"^path: vae\.keras is damaged, or not to be trusted"):

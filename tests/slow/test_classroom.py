@@ -119,7 +119,7 @@ def test_nobody_else_gets_in(tmp_path):
     settings = tmp_path / ".jupyter"
     settings.mkdir()
     opened = "c.ServerApp.ip = '0.0.0.0'\nc.ServerApp.allow_remote_access = True\n"
-    (settings / "jupyter_server_config.py").write_text(opened)
+    (settings / "jupyter_server_config.py").write_text(opened, "utf-8")
     with lab(ROOT, tmp_path) as server:
         pids = {process.pid for process in psutil.Process(server.process.pid).children(True)}
         ours = [c for c in psutil.net_connections("inet") if c.pid in pids]
@@ -176,7 +176,8 @@ def test_a_shared_folder_and_no_home(shared, tmp_path):
         (bare / name).symlink_to(shutil.which(name))
     (bare / "python3").symlink_to(Path(sys.executable).resolve())
     before = state(shared)
-    with lab(shared, home, {"PATH": str(bare)}, as_student()) as server:
+    here = ["make", "--no-print-directory", "lab"]
+    with lab(shared, home, {"PATH": str(bare)}, as_student(), here) as server:
         with closing(Kernel(server, "03_decoder")) as kernel:
             place = kernel.run("import os, helpers\nprint(os.getcwd())\nprint(helpers.__file__)")
             found = [shared / "notebooks", shared / "helpers" / "__init__.py"]
@@ -192,11 +193,11 @@ def test_a_shared_folder_and_no_home(shared, tmp_path):
 def test_modules_and_kernels_of_the_same_name(shared, tmp_path):
     """The course's own are found first; what else lies there can still be imported."""
     for name in ("helpers", "tests", "another"):
-        (tmp_path / f"{name}.py").write_text("STRANGER = True\n")
+        (tmp_path / f"{name}.py").write_text("STRANGER = True\n", "utf-8")
     stale = tmp_path / ".local" / "share" / "jupyter" / "kernels" / "python3" / "kernel.json"
     stale.parent.mkdir(parents=True)
     gone = {"argv": ["/gone/python", "-f", "{connection_file}"], "display_name": "Old"}
-    stale.write_text(json.dumps(gone | {"language": "python"}))
+    stale.write_text(json.dumps(gone | {"language": "python"}), "utf-8")
     with lab(shared, tmp_path, {"PYTHONPATH": str(tmp_path)}, as_student()) as server:
         with closing(Kernel(server, "01_encoder")) as kernel:
             code = "import sys, another, helpers\nprint(sys.prefix)\nprint(helpers.__file__)"
