@@ -65,7 +65,7 @@ VERBS = {
         BOOK,
         "pytest -n 2 tests/browser",
     ),
-    "test-install": ("Install it as Binder, Colab and others do", "pytest tests/install"),
+    "test-install": ("Install it as Binder, Colab and others do", "pytest -n 2 --dist loadfile tests/install"),
     "load-test": ("Let STUDENTS (8) run NOTEBOOK (05_training) at once", "tools.class_at_once"),
     "lint": ("Check style and format of code and notebooks", *LINT),
     "execute": ("Run every notebook in full and store its outputs", *EXECUTE),
@@ -81,7 +81,7 @@ VERBS = {
 FOR_STUDENTS = "lab", "setup", "execute", "handout", "grade"  # the others need more of the lock
 ASKED = "make" if "MAKELEVEL" in os.environ else "python course.py"
 REMOVED = {"book": ["build/book"], "test-browser": ["build/book"]}
-REMOVED["clean"] = [".venv", "build", "handout", "handout-solutions", ".*_cache", "**/__pycache__"]
+REMOVED["clean"] = [".venv", "build", "handout", "handout-*", ".*_cache", "**/__pycache__"]
 
 
 def find_python() -> list:

@@ -96,7 +96,7 @@ def write(nb: NotebookNode, path: Path) -> None:
     """Replace the file at `path` in one step, so that it is never half written."""
     new = path.with_name(path.name + ".new")
     try:
-        new.write_text(nbformat.writes(nb) + "\n", encoding="utf-8")
+        new.write_text(nbformat.writes(nb) + "\n", encoding="utf-8", newline="\n")
         os.replace(new, path)
     finally:
         new.unlink(missing_ok=True)

@@ -172,7 +172,8 @@ UV = "uv==1 \\\n    --hash=sha256:0\n"
 def installs(tmp_path, monkeypatch):
     """A course that is not set up, and what is run to do that."""
     keras = "keras==1 \\\n    --hash=sha256:1\n"
-    (tmp_path / "requirements.lock").write_text(f"{keras}{course.OTHERS}pytest==1\n{UV}")
+    lock = f"{keras}{course.OTHERS}pytest==1\n{UV}"
+    (tmp_path / "requirements.lock").write_text(lock, "utf-8")
     commands = []
 
     def run(*command):
@@ -226,7 +227,7 @@ def test_an_interrupted_set_up_starts_again_from_nothing(installs, monkeypatch, 
 def test_another_lock_sets_up_from_nothing(installs):
     course.set_up(full=True)
     lock = course.ROOT / "requirements.lock"
-    lock.write_text(lock.read_text("utf-8").replace("keras==1", "keras==2"))
+    lock.write_text(lock.read_text("utf-8").replace("keras==1", "keras==2"), "utf-8")
     installs.clear()
     course.set_up(full=False)
     assert "-m venv --clear" in installs[0]

@@ -22,7 +22,7 @@ def lead(folder, *values):
     given = dict(value.split("=", 1) for value in values)
     kept = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "REPOSITORY")}
     command = [sys.executable, "-m", "tools.links"]
-    options = {"capture_output": True, "encoding": "utf-8", "errors": "replace"}
+    options = {"capture_output": True, "text": True, "errors": "replace"}
     return subprocess.run(command, cwd=folder, env=kept | given, **options)
 
 
@@ -64,7 +64,9 @@ def test_links_lead_to_a_fork_and_back(fork):
 @with_history
 def test_links_follow_the_name_in_the_project_file(fork):
     project = fork / "pyproject.toml"
-    project.write_text(project.read_text("utf-8").replace(REPOSITORY, "https://github.com/me/mine"))
+    project.write_text(
+        project.read_text("utf-8").replace(REPOSITORY, "https://github.com/me/mine"), "utf-8"
+    )
     by_hand = links(fork)
     assert links(fork, "REPOSITORY=me/mine") == by_hand
     assert b"/gh/me/mine/" in by_hand["notebooks/00_autoencoder.ipynb"]
@@ -85,7 +87,7 @@ def test_links_refuse_what_is_no_repository(fork):
     assert contents(fork) == before
     project = fork / "pyproject.toml"
     project.write_text(
-        project.read_text("utf-8").replace(REPOSITORY, "https://example.org/me/mine")
+        project.read_text("utf-8").replace(REPOSITORY, "https://example.org/me/mine"), "utf-8"
     )
     assert "got https://example.org/me/mine;" in lead(fork).stderr
     here = REPOSITORY.removeprefix("https://github.com/")

@@ -165,7 +165,8 @@ def test_imports_are_found_in_every_form(tmp_path):
     path = tmp_path / "some.py"
     path.write_text(
         "import numpy, helpers.data\nfrom helpers.loss import x\nfrom helpers import encoder\n"
-        "from . import decoder\nfrom .sampling import y\ndef f():\n    import helpers.training\n"
+        "from . import decoder\nfrom .sampling import y\ndef f():\n    import helpers.training\n",
+        "utf-8",
     )
     assert list(imported(path)) == "data loss encoder decoder sampling training".split()
 

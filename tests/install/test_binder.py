@@ -50,7 +50,7 @@ def image(branch, tmp_path_factory):
     python = python_for(environment_python())
     run(TOOLS / "uv", "venv", "--quiet", "--seed", "--python", python, folder)
     pins = folder / "pins.txt"
-    pins.write_text("\n".join(map(str, environment()[1])))
+    pins.write_text("\n".join(map(str, environment()[1])), "utf-8")
     run(TOOLS / "uv", "pip", "install", "--quiet", "--python", folder, "--no-deps", "-r", pins)
     programs = folder / "bin"
     run("./postBuild", cwd=branch, env=os.environ | {"PATH": f"{programs}:{os.environ['PATH']}"})
