@@ -65,7 +65,10 @@ VERBS = {
         BOOK,
         "pytest -n 2 tests/browser",
     ),
-    "test-install": ("Install it as Binder, Colab and others do", "pytest -n 2 --dist loadfile tests/install"),
+    "test-install": (
+        "Install it as Binder, Colab and others do",
+        "pytest -n 2 --dist loadfile tests/install",
+    ),
     "load-test": ("Let STUDENTS (8) run NOTEBOOK (05_training) at once", "tools.class_at_once"),
     "lint": ("Check style and format of code and notebooks", *LINT),
     "execute": ("Run every notebook in full and store its outputs", *EXECUTE),
