@@ -84,6 +84,9 @@ def write_report(graded: list[Graded], folder: Path) -> None:
     rows = [each.row() for each in graded]
     exercises = dict.fromkeys(name for row in rows for name in row if "." in name)
     columns = ["student", "file", *exercises, "right", "problem"]
+    for each, row in zip(graded, rows, strict=True):
+        if not each.verdicts:  # which notebook it should have been, nobody knows
+            row |= dict.fromkeys(exercises, "broken")
     rows = [{name: row.get(name, "") for name in columns} for row in rows]
     folder.mkdir(parents=True, exist_ok=True)
     # With a mark that tells spreadsheets of the encoding; a name must not become a formula.

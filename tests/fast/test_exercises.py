@@ -119,6 +119,32 @@ def test_right_answers_of_another_form_are_right(name):
         assert verdict(find(name), answer).state == "right", verdict(find(name), answer).text
 
 
+DRAWN = set(
+    "autoencoder.3 encoder.2 encoder.5 sampling.3 decoder.3 decoder.5 loss.2 loss.3".split()
+)
+DRAWN |= set("visualization.3 evaluation.3 conditional.2 conditional.3".split())
+
+
+@pytest.mark.parametrize("seed", [1, 20261126])
+@pytest.mark.parametrize("name", sorted(DRAWN))
+def test_a_seed_makes_other_cases_of_the_same_worth(name, seed, monkeypatch):
+    exercise, topic, k = find(name), *name.split(".")
+    before = exercise.cases()
+    monkeypatch.setattr(engine, "SEED", seed)
+    pairs = zip(before, exercise.cases(), strict=True)
+    assert any(not np.array_equal(a, b) for old, new in pairs for a, b in flat(old, new))
+    for answer in importlib.import_module(f"tests.fast.answers.{topic}").RIGHT[int(k)]:
+        assert verdict(exercise, answer).state == "right"
+    for hint, slip in exercise.wrong.items():
+        assert verdict(exercise, slip).text.endswith(hint)
+
+
+def flat(old, new):
+    """The arrays of two cases, side by side, those in lists, too."""
+    for a, b in zip(old, new, strict=True):
+        yield from flat(a, b) if isinstance(a, list) else [(a, b)]
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_wild_answers_get_a_message(name, monkeypatch, capsys):
     monkeypatch.setattr(engine, "SECONDS", 0.5)

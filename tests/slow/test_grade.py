@@ -1,5 +1,6 @@
 """Thirty notebooks handed in, half of them hostile: each row is right, and nothing else changes."""
 
+from helpers.exercises import find
 from tests.repository import NOTEBOOKS, ROOT, course
 
 import csv
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import nbformat
+import numpy as np
 import pytest
 from nbformat.v4 import new_code_cell
 
@@ -30,6 +32,11 @@ WRONG = {
     3: "def slope_of_cos(mu, sigma, epsilon):\n    return 1 / 0",
     4: 'statement = "a"',
 }
+# What comes out of the cases that everybody can see in the package.
+KNOWN = [
+    float(-np.sin(mu + sigma * epsilon).mean()) for mu, sigma, epsilon in find("sampling.3").cases()
+]
+KNOWN = f"def slope_of_cos(mu, sigma, epsilon):\n    return {KNOWN!r}[mu < 0]"
 LOOP = "def slope_of_cos(mu, sigma, epsilon):\n    while True:\n        pass"
 FORGE = """
 import gc, helpers.exercises, helpers.exercises.engine as engine
@@ -185,6 +192,7 @@ def expected(students, server, tmp_path_factory):
     hand_in("without imports.ipynb", cut, [B, W, W, R])
     gone = with_answers(students, RIGHT)
     gone.cells = [cell for cell in gone.cells if '"sampling.2"' not in cell.source]
+    hand_in("knows the cases.ipynb", with_answers(students, {3: KNOWN}), [N, N, R, N])
     hand_in("without a cell.ipynb", gone, [R, N, R, R])
     copied = nbformat.read(next(p for p in NOTEBOOKS if "sampling" in p.stem), as_version=4)
     hand_in("with the solutions.ipynb", copied, [N] * 4)
@@ -197,10 +205,10 @@ def expected(students, server, tmp_path_factory):
     hand_in("another tool.ipynb", "\ufeff" + json.dumps(other), [R] * 4)
     old = nbformat.convert(with_answers(students, RIGHT), 3)
     hand_in("an old format.ipynb", nbformat.writes(old, version=3), [R] * 4)
-    hand_in("empty.ipynb", "", [""] * 4)
-    hand_in("a picture.ipynb", b"\x89PNG\r\n\x1a\n\x00\xff", [""] * 4)
-    hand_in("an essay.txt", "My answers", [""] * 4)
-    hand_in("another course.ipynb", nbformat.writes(nbformat.v4.new_notebook()), [""] * 4)
+    hand_in("empty.ipynb", "", [B] * 4)
+    hand_in("a picture.ipynb", b"\x89PNG\r\n\x1a\n\x00\xff", [B] * 4)
+    hand_in("an essay.txt", "My answers", [B] * 4)
+    hand_in("another course.ipynb", nbformat.writes(nbformat.v4.new_notebook()), [B] * 4)
     hand_in(
         "=1+1.ipynb", with_answers(students, {1: 's_of_equal_widths = "<script>"'}), [W, N, N, N]
     )
@@ -265,6 +273,18 @@ def test_nothing_else_is_changed_and_nobody_is_reached(graded, server):
     assert graded.after == graded.before
     assert graded.files == {"grades.csv", "report.html"}
     assert not server[1]
+
+
+def test_a_seed_makes_fresh_cases(students, tmp_path):
+    folder = tmp_path / "examination"
+    folder.mkdir()
+    for name, answer in (("knows", KNOWN), ("can", RIGHT[3])):
+        nb = with_answers(students, {3: answer})
+        (folder / f"{name}.ipynb").write_text(nbformat.writes(nb), "utf-8")
+    course(ROOT, "grade", f"FOLDER={folder}", "SEED=7").check_returncode()
+    table = (tmp_path / "examination-report" / "grades.csv").read_text("utf-8-sig")
+    found = {row["student"]: row["sampling.3"] for row in csv.DictReader(table.splitlines())}
+    assert found == {"knows": "wrong", "can": "right"}
 
 
 def test_it_takes_less_time_than_one_after_the_other(graded):
