@@ -73,7 +73,7 @@ VERBS = {
     "lint": ("Check style and format of code and notebooks", *LINT),
     "execute": ("Run every notebook in full and store its outputs", *EXECUTE),
     "handout": ("Write students' copies, or teachers' with WITH=solutions", "tools.handout"),
-    "grade": ("Run the notebooks handed in to FOLDER, and write a table", "tools.grade"),
+    "grade": ("Judge notebooks handed in: grade FOLDER=collected", "tools.grade"),
     "book": ("Build the course as a web site, build/book/index.html", BOOK),
     "benchmark": ("Measure speed, memory and loss side by side", "benchmarks.training_speed"),
     "links": ("Lead links to this repository, in a fork with REPOSITORY=OWNER/NAME", "tools.links"),
@@ -138,7 +138,7 @@ def set_up(full: bool) -> None:
     there, pins = READY.read_text("utf-8") if READY.is_file() else "", VENV / "pins.txt"
     if there == stamps[True] or there == stamps[full]:
         return
-    print("Setting up .venv (once)", flush=True)
+    print("Setting up .venv, once: 2 GB, a minute or more", flush=True)
     if there not in stamps.values():
         run(*find_python(), "-m", "venv", "--clear", VENV)
         pins.write_text(re.search(r"(?m)^uv==.*\n(?: .*\n)+", lock)[0], "utf-8")

@@ -76,7 +76,10 @@ def packages(python: str) -> Iterator:
             other.append(f"{name} {found}, not {version}")
     more = f" and {len(other) - 5} more" * (len(other) > 5)
     advice = f"{'; '.join(other[:5])}{more}. {ASKED} clean lab sets up anew"
-    yield not other, f"packages of {python}: {advice if other else 'as locked'}"
+    yield (
+        not other,
+        f"packages of {python}: {advice if other else 'as requirements.lock names them'}",
+    )
 
 
 def around(python: str) -> Iterator:
@@ -85,12 +88,12 @@ def around(python: str) -> Iterator:
     if free is not None:
         advice = f"; a notebook may take {MEMORY_GB:.0f}, so close other programs"
         yield free > MEMORY_GB, f"memory: {free:.1f} GB free{advice * (free <= MEMORY_GB)}"
-    missing = "missing, so notebooks leave out diagrams of models. graphviz.org has it"
-    yield True, f"Graphviz: {shutil.which('dot') or missing}"
+    without = "not installed; it is optional, for diagrams of models. graphviz.org has it"
+    yield True, f"Graphviz: {shutil.which('dot') or without}"
     # Outside of lab, what the user has set comes before the course's own.
     own = os.pathsep.join(os.environ["PYTHONPATH"].split(os.pathsep)[1:])
     settings = {"JUPYTER_PREFER_ENV_PATH": "0", "PYTHONPATH": own}
-    for where, variables in [(f"{ASKED} lab", {}), ("another Jupyter", settings)]:
+    for where, variables in [(f"{ASKED} lab", {}), ("a Jupyter started otherwise", settings)]:
         kernel = ask(python, KERNEL, **variables)
         if kernel is None:
             yield False, f"kernel in {where}: {python} has none. {ASKED} lab sets it up"

@@ -195,31 +195,42 @@ def end(process: subprocess.Popen) -> None:
     process.wait()
 
 
-def judge(hand_in: HandIn, ran: Run) -> dict[int, Verdict]:
-    """A verdict on each exercise of the notebook."""
+def judge(hand_in: HandIn, ran: Run) -> Graded:
+    """A verdict on each exercise of the notebook, and what went wrong with it as a whole."""
     topic, verdicts = hand_in.topic, {}
-    reached = max((k for k in (m.get("cell") for m in ran.told) if isinstance(k, int)), default=-1)
-    errors = {m["cell"]: m["error"] for m in ran.told if "error" in m and type(m["cell"]) is int}
+    told = [
+        m for m in ran.told if type(m.get("cell")) is int and m["cell"] in range(len(hand_in.cells))
+    ]
+    reached = max((m["cell"] for m in told), default=-1)
+    errors = {m["cell"]: str(m["error"])[:500] for m in told if "error" in m}
+    untouched = {cell.strip() for cell in own(topic).cells}
     for k, exercise in exercises_of(topic).items():
         name = f"{topic}.{k}"
         found = [judged(exercise, m) for m in ran.told if m.get("exercise") == name]
+        right = [verdict for verdict in found if verdict.state == "right"]
         cells = [
             i for i, cell in enumerate(hand_in.cells) if (topic, str(k)) in CHECK.findall(cell)
         ]
-        failed = [str(errors[i])[:500] for i in cells if i in errors]
-        right = [verdict for verdict in found if verdict.state == "right"]
+        failed = [errors[i] for i in cells if i in errors]
         if found:
             verdicts[k] = (right or found)[-1]
         elif failed:
-            verdicts[k] = Verdict("broken", f"the cell raised {failed[0]}")
-        elif ran.problem and cells and cells[-1] >= reached:
-            where = f" in code cell {reached + 1}" if reached >= 0 else ""
-            verdicts[k] = Verdict(
-                "broken", f"the notebook was not run to here: {ran.problem}{where}"
-            )
+            verdicts[k] = Verdict("broken", f"the cell {failed[0]}")
+        elif all(hand_in.cells[i].strip() in untouched for i in cells):
+            verdicts[k] = Verdict("not attempted", "")
+        elif ran.problem and cells[-1] >= reached:
+            verdicts[k] = Verdict("broken", f"not run, or not to its end: {ran.problem}")
         else:
             verdicts[k] = Verdict("not attempted", "no cell that was run checks it")
-    return verdicts
+    where = f"in {start_of(hand_in.cells[reached])}" if reached >= 0 else "before its first cell"
+    problems = [f"{ran.problem}, {where}"] if ran.problem else []
+    problems += [f"{start_of(hand_in.cells[i])} {errors[i]}" for i in sorted(errors)[:1]]
+    return Graded(hand_in, verdicts, "; ".join(problems))
+
+
+def start_of(cell: str) -> str:
+    """How a cell is named to a teacher, who sees no numbers of cells: by its first line."""
+    return f"the cell that begins with {in_unicode((cell.strip().splitlines() or [''])[0][:60])!r}"
 
 
 def judged(exercise: object, message: dict) -> Verdict:
@@ -288,7 +299,8 @@ def limits_for(topic: str, place: Path, given: Limits) -> Limits:
     """
     mine = own(topic)
     ran = run(mine, place, given._replace(seconds=given.seconds or 1800), solutions=True)
-    wrong = {k: verdict for k, verdict in judge(mine, ran).items() if verdict.state != "right"}
+    found = judge(mine, ran).verdicts
+    wrong = {k: verdict for k, verdict in found.items() if verdict.state != "right"}
     if wrong:
         raise RuntimeError(f"the course's own {mine.file} is not found right here: {wrong}")
     seconds = given.seconds or 3 * ran.seconds + 15
@@ -312,9 +324,8 @@ def grade(hand_ins: list[HandIn], places: Path, given: Limits) -> Iterator[Grade
             if not future:
                 yield Graded(hand_in, {}, hand_in.problem)
             else:
-                ran = future.result()
                 try:
-                    yield Graded(hand_in, judge(hand_in, ran), ran.problem)
+                    yield judge(hand_in, future.result())
                 except Exception as error:  # what a process tells may be anything
                     problem = f"what it told cannot be judged ({type(error).__name__})"
                     broken = dict.fromkeys(exercises_of(hand_in.topic), Verdict("broken", problem))
@@ -325,7 +336,8 @@ def main() -> int:
     """Grade FOLDER; 0 if the report is written, 1 if there is nothing, 2 if told wrongly."""
     name = os.environ.get("FOLDER", "")
     if not name or not Path(name).is_dir():
-        print(f"FOLDER: expected a folder of notebooks, got {name or 'nothing'}", file=sys.stderr)
+        got = f"{name}, which is none" if name else "nothing"
+        print(f"FOLDER: expected a folder of notebooks, got {got}", file=sys.stderr)
         return 2
     try:
         seed, memory = number("SEED", int, 0), number("MEMORY", float, 0.5) or MEMORY

@@ -75,7 +75,7 @@ def test_other_versions_are_named(machine, monkeypatch, tmp_path):
      ("KERNEL", None, "this has none"), ("HELPERS", None, "this has no helpers"),
      ("HELPERS", "/home/me/helpers", "/home/me/helpers hides the course's helpers: rename it"),
      ("HELPERS", lambda v: "/mine" if "JUPYTER_PREFER_ENV_PATH" in v else str(ROOT / "helpers"),
-      "kernel in another Jupyter: /mine hides")],
+      "kernel in a Jupyter started otherwise: /mine hides")],
 )  # fmt: skip
 def test_what_a_notebook_meets(machine, code, told, says):
     assert not no(doctor.around("this"))

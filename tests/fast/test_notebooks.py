@@ -5,8 +5,9 @@ tagged nbval-check-output, whose output does not depend on the length of a train
 """
 
 from tests.reduced import execute, printed, replay, tagged
-from tests.repository import NOTEBOOKS, ROOT, course
+from tests.repository import NOTEBOOKS, REPOSITORY, ROOT, course
 from tools.execute import REDUCED
+from tools.handout import INSTALL
 
 import shutil
 
@@ -32,9 +33,9 @@ def test_student_copies_hold_no_solution_and_no_output(notebook, handout):
         for line in cell.source.splitlines():
             if len(line.strip()) > 8 and line.strip() not in kept:
                 assert line.strip() not in "\n".join(c.source for c in student.cells)
-    assert [c.source for c in student.cells] == [
-        c.source for c in nb.cells if c not in solutions(nb)
-    ]
+    install, *others = student.cells
+    assert install.source == INSTALL and f"{REPOSITORY}/archive/students.zip" in INSTALL
+    assert [c.source for c in others] == [c.source for c in nb.cells if c not in solutions(nb)]
     assert not any(cell.get("outputs") or cell.get("execution_count") for cell in student.cells)
     assert student.metadata.keys() == {"kernelspec"}  # no widget that nothing shows
     assert [(c.source, c.get("outputs")) for c in teacher.cells] == [
@@ -44,7 +45,9 @@ def test_student_copies_hold_no_solution_and_no_output(notebook, handout):
 
 def test_handout_takes_no_other_word(tmp_path):
     run = course(ROOT, "handout", "WITH=answers", f"HANDOUT={tmp_path / 'copies'}")
-    assert run.returncode and "WITH: expected solutions or nothing, got answers" in run.stderr
+    assert (
+        run.returncode and "WITH: expected solutions, course or nothing, got answers" in run.stderr
+    )
     assert not (tmp_path / "copies").exists()
 
 

@@ -187,6 +187,11 @@ def expected(students, server, tmp_path_factory):
     reach = REACH.format(there=str(folder.parent), port=server[0])
     hand_in("reaches out.ipynb", with_cell(with_answers(students, RIGHT), reach, 0), [R] * 4)
     hand_in("endless answer.ipynb", with_answers(students, {**RIGHT, 3: LOOP}), [R, R, W, R])
+    stuck = with_answers(students, {**RIGHT, 2: "while True:\n    pass"})
+    hand_in("loops in an exercise.ipynb", stuck, [R, B, R, R])
+    nb = with_answers(students, {1: RIGHT[1], 4: RIGHT[4]})
+    [at] = [k for k, cell in enumerate(nb.cells) if '"sampling.2"' in cell.source]
+    hand_in("ends early.ipynb", with_cell(nb, "import os\nos._exit(3)", at), [R, N, N, B])
     cut = with_answers(students, RIGHT)
     cut.cells = [cell for cell in cut.cells if not cell.source.startswith("from helpers")]
     hand_in("without imports.ipynb", cut, [B, W, W, R])
@@ -258,10 +263,15 @@ def test_every_row_is_right(expected, graded):
 def test_every_row_that_went_wrong_says_why(graded):
     problems = {name: row["problem"] for name, row in graded.rows.items() if row["problem"]}
     reasons = {
-        "crashes": "ended by itself, with exit code 3", "dies of a signal": "exit code -11",
-        "loops": "stopped after", "sleeps": "stopped after", "eats memory": "more than 3 GB",
-        "empty": "cannot be read as a notebook", "a picture": "cannot be read as a notebook",
+        "crashes": "with exit code 3, in the cell that begins with 'import os'",
+        "dies of a signal": "exit code -11", "loops": "stopped after", "sleeps": "stopped after",
+        "eats memory": "more than 3 GB", "empty": "cannot be read as a notebook",
+        "a picture": "cannot be read as a notebook",
         "another course": "no cell of it checks an exercise",
+        "is no Python": "'this is no Python (' raised SyntaxError", "leaves": "raised SystemExit",
+        "waits": "raised", "has magics": "raised",
+        "without imports": "raised NameError: name 'tf' is not defined",
+        "ends early": "exit code 3", "loops in an exercise": "took longer than 20 seconds",
     }  # fmt: skip
     assert problems.keys() == {f"{name}.ipynb" for name in reasons} | {"an essay.txt"}
     for name, reason in reasons.items():
@@ -296,6 +306,7 @@ def test_the_page_shows_answers_and_runs_nothing(graded):
     page = graded.page
     assert "0.1 exp(s) = exp(s / 2)" in page or "half of s makes up for the 0.1" in page
     assert "ZeroDivisionError" in page and "took longer than" in page
+    assert "in your line 2: return 1 / 0" in page
     assert "<script" not in page and "&lt;script&gt;" in page
     assert graded.rows["=1+1.ipynb"]["student"] == "'=1+1"
 
