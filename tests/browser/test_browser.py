@@ -330,7 +330,10 @@ def test_the_book_is_read_from_the_first_page_to_the_last(page, book):
         page.wait_for_url(f"{book}notebooks/{notebook.stem}.html")
         place = f"?urlpath=lab/tree/notebooks/{notebook.name}"
         launch = page.locator("a[href*='mybinder.org']").first.get_attribute("href")
-        assert unquote(launch) == f"https://mybinder.org/v2/gh/{HERE}/main{place}"
+        assert unquote(launch) == f"https://mybinder.org/v2/gh/{HERE}/students{place}"
+        launch = page.locator("a[href*='colab.research']").first.get_attribute("href")
+        place = f"{HERE}/blob/students/notebooks/{notebook.name}"
+        assert launch == f"https://colab.research.google.com/github/{place}"
         assert page.locator("details.hide").count() >= 3
         assert not page.locator("details.hide[open]").count()
     for name in ("teachers", "classroom", "speed", "testing", "changing"):
