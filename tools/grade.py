@@ -290,9 +290,10 @@ def number(name: str, kind: Callable, least: float) -> float | None:
 
 
 def limits_for(topic: str, place: Path, given: Limits) -> Limits:
-    """What a notebook may take: unless it is given, three times as long as the course's own.
+    """What a notebook may take: unless it is given, four times as long as the course's own.
 
-    That one is run first, which shows that grading works on this machine, too.
+    That one is run first, which shows that grading works on this machine, too. Twenty seconds are
+    added, since others run beside a student's.
 
     Raises:
         RuntimeError: its solutions are not found right.
@@ -303,7 +304,7 @@ def limits_for(topic: str, place: Path, given: Limits) -> Limits:
     wrong = {k: verdict for k, verdict in found.items() if verdict.state != "right"}
     if wrong:
         raise RuntimeError(f"the course's own {mine.file} is not found right here: {wrong}")
-    seconds = given.seconds or 3 * ran.seconds + 15
+    seconds = given.seconds or 4 * ran.seconds + 20
     print(
         f"{mine.file}: the course's own took {ran.seconds:.0f} s, so the limit is {seconds:.0f} s"
     )
