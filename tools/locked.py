@@ -1,8 +1,9 @@
 """Lock this process up before it runs what others wrote: one folder to write, nobody to reach.
 
-On every system an audit hook of Python refuses, and nothing that runs in Python takes it away;
-code that leaves Python, as file functions of TensorFlow do, passes it by. On Linux the kernel
-refuses, too: from 5.13 on Landlock, by the numbers of landlock(7), and a network of its own.
+On every system an audit hook of Python refuses. It stops accidents and pranks, not who sets out to
+get around it: by patching what it calls, or by code below Python, as some functions of TensorFlow
+are. On Linux the kernel refuses, too, and cannot be talked out of it: from 5.13 on Landlock, by
+the numbers of landlock(7), and a network of its own.
 """
 
 import ctypes
