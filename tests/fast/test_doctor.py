@@ -25,6 +25,7 @@ def machine(monkeypatch):
     said = {}
     monkeypatch.setattr(doctor, "ask", ask)
     monkeypatch.setattr(doctor, "PYTHON", "this")
+    monkeypatch.setattr(doctor, "ASKED", "python course.py")
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     return said
 
