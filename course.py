@@ -47,6 +47,7 @@ if name := os.environ.get("CODESPACE_NAME"):  # whose page comes from the forwar
     LAB += " --ServerApp.use_redirect_file=False"
 LINT = "ruff check", "ruff format --check", "tools.lint_notebooks " + " ".join(NOTEBOOKS)
 PYTEST = "pytest -n 2 --dist worksteal tests/"
+BY_FILE = "pytest -n 2 --dist loadfile tests/"  # where the tests of a file share what takes long
 # The longest tests come first, so that no core waits for the other one in the end.
 TEST = *LINT, PYTEST + "fast/test_notebooks.py tests/fast"
 TEST_NOTEBOOKS = PYTEST + "fast/test_notebooks.py tests/slow/test_notebooks.py"
@@ -58,7 +59,7 @@ VERBS = {
     "setup": ("Set up, and no more", ""),
     "doctor": ("Say what is missing, and what to do",),
     "test": ("Set up on first use, then run the tests, every notebook included", *TEST),
-    "test-slow": ("Run the tests that take long", PYTEST + "slow"),
+    "test-slow": ("Run the tests that take long", BY_FILE + "slow"),
     "test-notebooks": ("Run every notebook and compare its outputs", TEST_NOTEBOOKS),
     "test-browser": (
         "Look at JupyterLab and the book in Chromium",
@@ -67,7 +68,7 @@ VERBS = {
     ),
     "test-install": (
         "Install it as Binder, Colab and others do",
-        "pytest -n 2 --dist loadfile tests/install",
+        BY_FILE + "install",
     ),
     "load-test": ("Let STUDENTS (8) run NOTEBOOK (05_training) at once", "tools.class_at_once"),
     "lint": ("Check style and format of code and notebooks", *LINT),
