@@ -17,11 +17,14 @@ import shutil
 import subprocess
 import sys
 import time
+import warnings
 from base64 import b64decode
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from math import prod
 from pathlib import Path
+from tempfile import mkdtemp
 from threading import Thread
 from typing import NamedTuple
 
@@ -32,8 +35,9 @@ import psutil
 TOPICS = {path.stem.partition("_")[2]: path for path in sorted(ROOT.glob("notebooks/*.ipynb"))}
 MEMORY = 3.0  # GB; no notebook of the course takes more than 1.8
 LARGEST = 50_000_000  # bytes that one notebook may be, or tell
+MOST_CELLS = 2_000  # of which nbformat makes seconds
 IGNORED = {".ipynb_checkpoints", "__MACOSX", "Thumbs.db", "desktop.ini"}
-CHECK = re.compile(r"""\bcheck\(\s*["'](\w+)\.(\d+)["']""")
+CHECK = re.compile(rf"""["']({"|".join(TOPICS)})\.(\d+)["']""")
 
 
 class Run(NamedTuple):
@@ -45,12 +49,11 @@ class Run(NamedTuple):
 
 
 class Limits(NamedTuple):
-    """What a notebook may take, each of its answers, and the seed of the cases."""
+    """What a notebook may take, and the seed of the cases."""
 
     seconds: float
     memory: float  # GB
     seed: int | None
-    answer_seconds: float = 10.0
 
 
 def handed_in(folder: Path) -> Iterator[HandIn]:
@@ -63,14 +66,17 @@ def handed_in(folder: Path) -> Iterator[HandIn]:
     named = [
         (p, parts) for p, parts in named if not any(x in IGNORED or x[0] == "." for x in parts)
     ]
-    with_notebook = {parts[0] for path, parts in named if path.suffix == ".ipynb"}
+    with_notebook = {parts[0] for path, parts in named if path.suffix.lower() == ".ipynb"}
     for path, parts in named:
         student = in_unicode(parts[0] if len(parts) > 1 else path.stem)
         file = in_unicode("/".join(parts))
-        if path.suffix == ".ipynb":
+        if path.suffix.lower() == ".ipynb":
             yield read(path, student, file)
         elif parts[0] not in with_notebook:
-            yield HandIn(student, file, "", [], "this is no notebook")
+            packed = ", but may hold one: unpack it" * (
+                path.suffix.lower() in (".zip", ".rar", ".7z")
+            )
+            yield HandIn(student, file, "", [], f"this is no notebook{packed}")
 
 
 def in_unicode(name: str) -> str:
@@ -83,12 +89,16 @@ def read(path: Path, student: str, file: str) -> HandIn:
     try:
         if path.stat().st_size > LARGEST:
             raise ValueError(f"it has {path.stat().st_size / 1e6:.0f} MB")
-        nb = nbformat.reads(path.read_bytes().decode("utf-8-sig"), as_version=4)
+        text = path.read_bytes().decode("utf-8-sig")
+        if text.count('"cell_type"') > MOST_CELLS:
+            raise ValueError(f"it has more than {MOST_CELLS} cells")
+        with warnings.catch_warnings(action="ignore"):  # of what other tools write
+            nb = nbformat.reads(text, as_version=4)
         cells = [as_text(cell.source) for cell in nb.cells if cell.cell_type == "code"]
     except Exception as error:  # whatever is wrong with a file costs its own row
         reason = in_unicode(f"{type(error).__name__}: {error}".splitlines()[0][:200])
         return HandIn(student, file, "", [], f"this cannot be read as a notebook ({reason})")
-    topics = [topic for topic, _ in CHECK.findall("\n".join(cells)) if topic in TOPICS]
+    topics = [topic for topic, _ in CHECK.findall("\n".join(cells))]
     if not topics:
         return HandIn(student, file, "", [], "no cell of it checks an exercise of the course")
     return HandIn(student, file, max(topics, key=topics.count), cells)
@@ -112,7 +122,7 @@ def run(hand_in: HandIn, place: Path, limits: Limits, solutions: bool = False) -
     place.mkdir(parents=True)
     job = {"topic": hand_in.topic, "cells": hand_in.cells, "solutions": solutions}
     job |= {"reduced": REDUCED.get(TOPICS[hand_in.topic].stem, {}), "seed": limits.seed}
-    job |= {"seconds": limits.answer_seconds}
+    job |= {"cell_seconds": limits.seconds / 2}
     start, told, problem = time.monotonic(), [], ""
     process = subprocess.Popen(
         [sys.executable, "-m", "tools.run_hand_in"], cwd=place, env=variables(place),
@@ -131,8 +141,10 @@ def run(hand_in: HandIn, place: Path, limits: Limits, solutions: bool = False) -
     finally:
         end(process)
         reader.join(10)
-        shutil.rmtree(place, ignore_errors=True)
+        remove(place)
     told = list(told)
+    if {"too": "much"} in told:
+        problem = f"stopped, since it told more than {LARGEST / 1e6:.0f} MB"
     if not problem and not any(each.get("done") is True for each in told):
         problem = f"its process ended by itself, with exit code {process.returncode}"
     return Run(told, problem, time.monotonic() - start)
@@ -161,6 +173,7 @@ def listen(process: subprocess.Popen, told: list[dict]) -> None:
     for line in iter(lambda: process.stdout.readline(LARGEST), b""):
         length += len(line)
         if length > LARGEST:
+            told.append({"too": "much"})
             process.kill()
             return
         try:
@@ -169,6 +182,15 @@ def listen(process: subprocess.Popen, told: list[dict]) -> None:
             continue
         if isinstance(message, dict):
             told.append(message)
+
+
+def remove(folder: Path) -> None:
+    """Remove a folder, even if rights were taken away in it."""
+    for place, folders, _ in os.walk(folder):
+        for name in folders:
+            if not os.path.islink(os.path.join(place, name)):
+                os.chmod(os.path.join(place, name), 0o700)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def memory_of(pid: int) -> float:
@@ -202,18 +224,18 @@ def judge(hand_in: HandIn, ran: Run) -> Graded:
         m for m in ran.told if type(m.get("cell")) is int and m["cell"] in range(len(hand_in.cells))
     ]
     reached = max((m["cell"] for m in told), default=-1)
-    errors = {m["cell"]: str(m["error"])[:500] for m in told if "error" in m}
+    errors = {m["cell"]: in_unicode(str(m["error"])[:500]) for m in told if "error" in m}
     untouched = {cell.strip() for cell in own(topic).cells}
     for k, exercise in exercises_of(topic).items():
         name = f"{topic}.{k}"
         found = [judged(exercise, m) for m in ran.told if m.get("exercise") == name]
-        right = [verdict for verdict in found if verdict.state == "right"]
+        tried = [verdict for verdict in found if verdict.state != "not attempted"]
         cells = [
             i for i, cell in enumerate(hand_in.cells) if (topic, str(k)) in CHECK.findall(cell)
         ]
         failed = [errors[i] for i in cells if i in errors]
         if found:
-            verdicts[k] = (right or found)[-1]
+            verdicts[k] = (tried or found)[-1]  # the last word counts
         elif failed:
             verdicts[k] = Verdict("broken", f"the cell {failed[0]}")
         elif all(hand_in.cells[i].strip() in untouched for i in cells):
@@ -303,7 +325,8 @@ def limits_for(topic: str, place: Path, given: Limits) -> Limits:
     found = judge(mine, ran).verdicts
     wrong = {k: verdict for k, verdict in found.items() if verdict.state != "right"}
     if wrong:
-        raise RuntimeError(f"the course's own {mine.file} is not found right here: {wrong}")
+        why = ran.problem or "; ".join(f"{k}: {verdict.text}" for k, verdict in wrong.items())
+        raise RuntimeError(f"the course's own {mine.file} is not found right here: {why}")
     seconds = given.seconds or 4 * ran.seconds + 20
     print(
         f"{mine.file}: the course's own took {ran.seconds:.0f} s, so the limit is {seconds:.0f} s"
@@ -316,7 +339,8 @@ def grade(hand_ins: list[HandIn], places: Path, given: Limits) -> Iterator[Grade
     topics = [topic for topic in TOPICS if any(each.topic == topic for each in hand_ins)]
     limits = {topic: limits_for(topic, places / topic, given) for topic in topics}
     fit = int(psutil.virtual_memory().available / 1e9 // given.memory)
-    with ThreadPoolExecutor(max(1, min(os.cpu_count() or 1, fit))) as threads:
+    with ThreadPoolExecutor(max(1, min(os.cpu_count() or 1, fit))) as threads, ExitStack() as stack:
+        stack.callback(threads.shutdown, wait=False, cancel_futures=True)  # if it is interrupted
         futures = [
             each.topic and threads.submit(run, each, places / str(k), limits[each.topic])
             for k, each in enumerate(hand_ins)
@@ -353,9 +377,10 @@ def main() -> int:
         return 1
     engine.SEED = seed
     report = folder.with_name(f"{folder.name}-report")
-    places = report / "running"
-    shutil.rmtree(places, ignore_errors=True)
-    graded = []
+    report.mkdir(exist_ok=True)
+    for left in report.glob("running-*"):  # by a grading that was killed
+        remove(left)
+    places, graded = Path(mkdtemp(prefix="running-", dir=report)), []
     try:
         for each in grade(hand_ins, places, given):
             graded.append(each)
@@ -367,8 +392,10 @@ def main() -> int:
     except RuntimeError as error:
         print(error, file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("interrupted: the report holds those that were done")
     finally:
-        shutil.rmtree(places, ignore_errors=True)
+        remove(places)
     write_report(graded, report)
     print(f"Written: {report / 'grades.csv'} and {report / 'report.html'}")
     return 0

@@ -3,11 +3,12 @@
 On every system an audit hook of Python refuses. It stops accidents and pranks, not who sets out to
 get around it: by patching what it calls, or by code below Python, as some functions of TensorFlow
 are. On Linux the kernel refuses, too, and cannot be talked out of it: from 5.13 on Landlock, by
-the numbers of landlock(7), and a network of its own.
+the numbers of landlock(7), and a network and processes of its own.
 """
 
 import ctypes
 import os
+import signal
 import struct
 import sys
 from collections.abc import Callable
@@ -25,31 +26,39 @@ CHANGES = {
 }  # fmt: skip
 REFUSED = {
     "a program": ("subprocess.", "os.system", "os.exec", "os.posix_spawn", "os.spawn", "pty."),
-    "another process": ("os.fork", "os.kill", "os.startfile", "_winapi.CreateProcess"),
+    "another process": ("os.fork", "os.kill", "os.startfile", "_winapi.Create", "resource."),
     "the network": ("socket.connect", "socket.bind", "socket.send", "socket.getaddrinfo"),
     "code that is not Python's": ("ctypes.dlopen",),
 }
-NEW_USER, NEW_NETWORK, NO_NEW_PRIVILEGES = 0x10000000, 0x40000000, 38
+NEW_USER, NEW_NETWORK, NEW_PROCESSES = 0x10000000, 0x40000000, 0x20000000  # for unshare
+END_WITH_PARENT, NO_NEW_PRIVILEGES = 1, 38  # for prctl
 CREATE, ADD, RESTRICT = 444, 445, 446  # Landlock's system calls
 WRITE_FILE, TRUNCATE = 1 << 1, 1 << 14
 
 
-def lock(folder: Path) -> list[str]:
-    """Let this process write in `folder` and nowhere else, and reach nobody; who sees to that."""
-    by = ["Python"]
-    if sys.platform == "linux":  # while there is but one thread
-        libc = ctypes.CDLL(None, use_errno=True)
-        if not libc.unshare(NEW_NETWORK) or not libc.unshare(NEW_USER | NEW_NETWORK):
-            by.append("a network of its own")
-        by += ["Landlock"] * _landlock(libc, folder)
+def own_namespaces() -> bool:
+    """Let this process, of one thread, have a network, and its children processes, of their own."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    wanted = NEW_NETWORK | NEW_PROCESSES
+    return not libc.unshare(wanted) or not libc.unshare(NEW_USER | wanted)
+
+
+def end_with_parent() -> None:
+    """Let this process be killed as soon as the one that started it has ended."""
+    ctypes.CDLL(None).prctl(END_WITH_PARENT, signal.SIGKILL, 0, 0, 0)
+
+
+def lock(folder: Path) -> None:
+    """Let this process, of one thread, write in `folder` and nowhere else, and reach nobody."""
+    if sys.platform == "linux":
+        _landlock(ctypes.CDLL(None, use_errno=True), folder)
     sys.addaudithook(_guard(os.path.realpath(folder)))
-    return by
 
 
-def _landlock(libc: ctypes.CDLL, folder: Path) -> bool:
+def _landlock(libc: ctypes.CDLL, folder: Path) -> None:
     version = libc.syscall(CREATE, None, 0, 1)
     if version < 1:
-        return False  # an older kernel
+        return  # an older kernel
     execute_and_write = 0b1_1111_1111_0011  # all but reading
     later = [(2, 1 << 13), (3, TRUNCATE)]
     handled = execute_and_write | sum(bit for since, bit in later if version >= since)
@@ -63,9 +72,8 @@ def _landlock(libc: ctypes.CDLL, folder: Path) -> bool:
         libc.syscall(ADD, ruleset, 1, struct.pack("=Qi", allowed & handled, opened), 0)
         os.close(opened)
     libc.prctl(NO_NEW_PRIVILEGES, 1, 0, 0, 0)
-    refused = libc.syscall(RESTRICT, ruleset, 0)
+    libc.syscall(RESTRICT, ruleset, 0)
     os.close(ruleset)
-    return not refused
 
 
 def _guard(folder: str) -> Callable[[str, tuple], None]:

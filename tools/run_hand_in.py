@@ -4,12 +4,13 @@
 by itself: what is told here, a line of JSON each, are values that came out, never verdicts.
 """
 
-from tools.locked import lock
+from tools.locked import end_with_parent, lock, own_namespaces
 
 import ast
 import builtins
 import json
 import os
+import re
 import secrets
 import sys
 from base64 import b64encode
@@ -24,7 +25,7 @@ class Tell:
 
     def __init__(self, send: Callable[[dict], None], solutions: bool) -> None:
         """Tell by `send`, of solutions or of answers."""
-        self.send, self.solutions = send, solutions
+        self.send, self.solutions, self.count = send, solutions, 0
 
     def __call__(self, exercise: str, answer: object = ..., solution: bool = False) -> None:
         """Take an answer as `check` does."""
@@ -38,6 +39,7 @@ class Tell:
             found = engine.verdict(recorded(asked, answer, told["cases"]), answer)
         else:
             found, told["value"] = engine.verdict(asked, answer), plain(answer)
+        self.count += 1
         self.send({**told, "waiting": found.state == "waiting", "text": found.text})
 
 
@@ -101,6 +103,48 @@ def run(job: dict, send: Callable[[dict], None]) -> None:
     from helpers.exercises.limits import TooSlow, limited
 
     import matplotlib.pyplot  # noqa: F401  (what takes long to import is not the student's time)
+
+    engine.SEED = job["seed"]
+    engine.NOT_THEIRS += (str(Path(__file__).parent),)
+    sys.modules["distributed"] = None  # sweeps train here, in this process
+    name = f"check_{secrets.token_hex(8)}"
+    tell = Tell(send, job["solutions"])
+    setattr(builtins, name, tell)
+    exercises.check = tell  # for what calls it by another name
+    shell = make_shell()
+    shell.ast_transformers.append(Redirect(name, job["topic"]))
+    quoted = re.compile(rf"""["']{job["topic"]}\.\d+["']""")
+
+    def fails(source: str, seconds: float = 0) -> str:
+        """Run a cell, for a limited time if that is given; what went wrong with it."""
+        try:
+            result = limited(seconds, shell.run_cell, source) if seconds else shell.run_cell(source)
+            error = result.error_before_exec or result.error_in_exec
+            return f"raised {said(error)}" if error else ""
+        except TooSlow:
+            return f"took longer than {seconds:.0f} seconds, and was stopped"
+
+    reduced = job["reduced"]
+    send({"ready": True})
+    for number, source in enumerate(job["cells"]):
+        send({"cell": number})
+        checks, before = quoted.search(source), tell.count
+        # What loops in an exercise is not to cost the others.
+        if error := fails(source, job["cell_seconds"] if checks else 0):
+            send({"cell": number, "error": error[:500]})
+            # An import that is only to be had on Colab, or a look that takes long, or that fails
+            # in a shortened run, is not to cost what else the cell defines.
+            for piece in pieces(shell.transform_cell(source), quoted):
+                if tell.count == before:
+                    fails(piece, job["cell_seconds"] / 4)
+        if reduced and reduced.keys() <= shell.user_ns.keys():  # the first cell has set them
+            shell.user_ns.update(reduced)
+            reduced = {}
+    send({"done": True})
+
+
+def make_shell() -> object:
+    """IPython without a kernel, in which what belongs to a screen or a system does nothing."""
     from IPython.core.compilerop import CachingCompiler
     from IPython.core.interactiveshell import InteractiveShell
     from traitlets.config import Config
@@ -111,40 +155,58 @@ def run(job: dict, send: Callable[[dict], None]) -> None:
         def get_code_name(self, *arguments: object) -> str:
             return super().get_code_name(*arguments).strip("<>")
 
-    engine.SEED, engine.SECONDS = job["seed"], job["seconds"]
-    engine.NOT_THEIRS += (str(Path(__file__).parent),)
-    sys.modules["distributed"] = None  # sweeps train here, in this process
-    name = f"check_{secrets.token_hex(8)}"
-    tell = Tell(send, job["solutions"])
-    setattr(builtins, name, tell)
-    exercises.check = tell  # for what calls it by another name
+    class Shell(InteractiveShell):
+        """Takes `%matplotlib inline`, `!pip install` and `exit()`, and goes on."""
+
+        def enable_gui(self, gui: object = None) -> None: ...
+        def enable_matplotlib(self, gui: object = None) -> tuple:
+            return gui, "agg"
+
+        def system(self, command: str) -> None: ...
+        def ask_exit(self) -> None: ...
+        def getoutput(self, command: str, *options: object) -> list:
+            return []
+
     config = Config({"HistoryManager": {"enabled": False}})
-    shell = InteractiveShell.instance(config=config, compiler_class=Compiler)
-    shell.ast_transformers.append(Redirect(name, job["topic"]))
-    reduced = job["reduced"]
-    send({"ready": True})
-    for number, source in enumerate(job["cells"]):
-        send({"cell": number})
-        try:
-            if "check(" in source:  # an exercise; what loops there is not to cost the others
-                result = limited(2 * job["seconds"], shell.run_cell, source)
-            else:
-                result = shell.run_cell(source)
-            error = result.error_before_exec or result.error_in_exec
-            error = error and f"raised {type(error).__name__}: {error}"
-        except TooSlow:
-            error = f"took longer than {2 * job['seconds']:.0f} seconds, and was stopped"
-        if error:
-            send({"cell": number, "error": error[:500]})
-        if reduced and reduced.keys() <= shell.user_ns.keys():  # the first cell has set them
-            shell.user_ns.update(reduced)
-            reduced = {}
-    send({"done": True})
+    return Shell.instance(config=config, compiler_class=Compiler)
+
+
+def pieces(source: str, quoted: re.Pattern) -> list[str]:
+    """What a cell imports, defines and checks, each by itself, as far as it is Python."""
+    try:
+        lines = ast.parse(source).body
+    except SyntaxError:
+        return []
+    kept = ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef, ast.Assign, ast.AnnAssign
+    texts = [(line, ast.unparse(line)) for line in lines]
+    return [text for line, text in texts if isinstance(line, kept) or quoted.search(text)]
+
+
+def said(error: BaseException) -> str:
+    """The kind and the text of an error, which may be a student's own."""
+    try:
+        return f"{type(error).__name__}: {error}"
+    except BaseException:
+        return type(error).__name__
+
+
+def apart() -> None:
+    """On Linux, go on as the first process of a namespace, whose end is the end of all in it.
+
+    From there no other process can be seen, and so none can be stopped or changed.
+    """
+    if sys.platform != "linux" or not own_namespaces():
+        return
+    if child := os.fork():
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        os._exit(code if code >= 0 else 128 - code)
+    end_with_parent()
 
 
 def main() -> None:
     """Take the job, leave the streams to nobody, lock up, and run."""
     job = json.load(sys.stdin.buffer)
+    apart()
     channel, nowhere = os.fdopen(os.dup(1), "wb"), os.open(os.devnull, os.O_RDWR)
 
     def send(told: dict) -> None:
@@ -152,8 +214,7 @@ def main() -> None:
         channel.flush()
 
     try:
-        kernel = lock(Path.cwd())
-        send({"locked": kernel})
+        lock(Path.cwd())
         for stream in (0, 1, 2):
             os.dup2(nowhere, stream)
         run(job, send)

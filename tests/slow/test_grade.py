@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import nbformat
 import numpy as np
+import psutil
 import pytest
 from nbformat.v4 import new_code_cell
 
@@ -91,7 +92,23 @@ FIRST = {  # a cell that is put before all others, and what becomes of four righ
     "floods": ('print("x" * 100_000_000)\nimport os\nos.write(2, b"x" * 1_000_000)', [R] * 4),
     "is no Python": ("this is no Python (", [R] * 4),
     "has magics": ("%time 1\n%matplotlib inline\n!touch by-the-shell", [R] * 4),
+    "limits the grader": (
+        "import os, resource\nresource.prlimit(os.getppid(), resource.RLIMIT_NOFILE, (3, 3))",
+        [R] * 4,
+    ),
+    "leaves a process": (
+        "import ctypes, os, time\nif not ctypes.pythonapi.fork():\n    time.sleep(3_000)",
+        [R] * 4,
+    ),
+    "takes rights away": (
+        "import os\nos.mkdir('kept')\nopen('kept/file', 'w').close()\nos.chmod('kept', 0)",
+        [R] * 4,
+    ),
     "waits": ('name = input("Your name? ")', [R] * 4),
+}
+IMPORTS = {  # lines before the imports, as students have them who work elsewhere
+    "has magics in it": "%matplotlib inline\n!pip install --quiet tqdm\nfiles = !ls",
+    "is from Colab": "from google.colab import drive\ndrive.mount('/content/drive')",
 }
 LAST_IMPORT = {  # a cell after the imports
     "redefines check": ('def check(*_):\n    print("right")', [W] * 4),
@@ -184,6 +201,18 @@ def expected(students, server, tmp_path_factory):
     for name, (source, states) in LAST_IMPORT.items():
         nb = with_cell(with_answers(students, WRONG), source, 4)
         hand_in(f"{name}.ipynb", nb, states)
+    for name, lines in IMPORTS.items():
+        nb = with_answers(students, RIGHT)
+        [cell] = [cell for cell in nb.cells if cell.source.startswith("from helpers")]
+        cell.source = f"{lines}\n{cell.source}"
+        hand_in(f"{name}.ipynb", nb, [R] * 4)
+    aliased = nbformat.writes(with_answers(students, RIGHT)).replace("check(", "mark(")
+    aliased = aliased.replace("import check, progress", "import check as mark, progress")
+    hand_in("another name.IPYNB", aliased, [R] * 4)
+    tries = 'for statement in "abcd":\n    check("sampling.4", statement)'
+    hand_in("tries them all.ipynb", with_answers(students, {4: tries}), [N, N, N, W])
+    look = 'def look():\n    return [][1]\n\n\nfor _ in range(3):\n    look()\nstatement = "c"'
+    hand_in("fails to look.ipynb", with_answers(students, {4: look}), [N, N, N, R])
     reach = REACH.format(there=str(folder.parent), port=server[0])
     hand_in("reaches out.ipynb", with_cell(with_answers(students, RIGHT), reach, 0), [R] * 4)
     hand_in("endless answer.ipynb", with_answers(students, {**RIGHT, 3: LOOP}), [R, R, W, R])
@@ -264,14 +293,15 @@ def test_every_row_that_went_wrong_says_why(graded):
     problems = {name: row["problem"] for name, row in graded.rows.items() if row["problem"]}
     reasons = {
         "crashes": "with exit code 3, in the cell that begins with 'import os'",
-        "dies of a signal": "exit code -11", "loops": "stopped after", "sleeps": "stopped after",
-        "eats memory": "more than 3 GB", "empty": "cannot be read as a notebook",
+        "dies of a signal": "ended by itself, with exit code", "loops": "stopped after",
+        "sleeps": "stopped after", "eats memory": "more than 3 GB", "empty": "cannot be read as a notebook",
         "a picture": "cannot be read as a notebook",
         "another course": "no cell of it checks an exercise",
         "is no Python": "'this is no Python (' raised SyntaxError", "leaves": "raised SystemExit",
-        "waits": "raised", "has magics": "raised",
+        "waits": "raised", "limits the grader": "raised PermissionError",
+        "is from Colab": "raised ModuleNotFoundError", "fails to look": "raised IndexError",
         "without imports": "raised NameError: name 'tf' is not defined",
-        "ends early": "exit code 3", "loops in an exercise": "took longer than 20 seconds",
+        "ends early": "exit code 3", "loops in an exercise": "took longer than",
     }  # fmt: skip
     assert problems.keys() == {f"{name}.ipynb" for name in reasons} | {"an essay.txt"}
     for name, reason in reasons.items():
@@ -283,6 +313,8 @@ def test_nothing_else_is_changed_and_nobody_is_reached(graded, server):
     assert graded.after == graded.before
     assert graded.files == {"grades.csv", "report.html"}
     assert not server[1]
+    left = [p.info["cmdline"] for p in psutil.process_iter(["cmdline"]) if p.info["cmdline"]]
+    assert not [command for command in left if "tools.run_hand_in" in command]
 
 
 def test_a_seed_makes_fresh_cases(students, tmp_path):
