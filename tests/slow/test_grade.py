@@ -294,7 +294,8 @@ def test_every_row_that_went_wrong_says_why(graded):
     reasons = {
         "crashes": "with exit code 3, in the cell that begins with 'import os'",
         "dies of a signal": "ended by itself, with exit code", "loops": "stopped after",
-        "sleeps": "stopped after", "eats memory": "more than 3 GB", "empty": "cannot be read as a notebook",
+        "sleeps": "stopped after", "eats memory": "more than 3 GB",
+        "empty": "cannot be read as a notebook",
         "a picture": "cannot be read as a notebook",
         "another course": "no cell of it checks an exercise",
         "is no Python": "'this is no Python (' raised SyntaxError", "leaves": "raised SystemExit",
