@@ -122,7 +122,8 @@ def run(hand_in: HandIn, place: Path, limits: Limits, solutions: bool = False) -
     place.mkdir(parents=True)
     job = {"topic": hand_in.topic, "cells": hand_in.cells, "solutions": solutions}
     job |= {"reduced": REDUCED.get(TOPICS[hand_in.topic].stem, {}), "seed": limits.seed}
-    job |= {"cell_seconds": limits.seconds / 2}
+    # A cell is given more than the 20 seconds that a verdict may take.
+    job |= {"cell_seconds": max(30, limits.seconds / 2)}
     start, told, problem = time.monotonic(), [], ""
     process = subprocess.Popen(
         [sys.executable, "-m", "tools.run_hand_in"], cwd=place, env=variables(place),
@@ -314,8 +315,8 @@ def number(name: str, kind: Callable, least: float) -> float | None:
 def limits_for(topic: str, place: Path, given: Limits) -> Limits:
     """What a notebook may take: unless it is given, four times as long as the course's own.
 
-    That one is run first, which shows that grading works on this machine, too. Twenty seconds are
-    added, since others run beside a student's.
+    That one is run first, which shows that grading works on this machine, too. Half a minute
+    is added, since others run beside a student's.
 
     Raises:
         RuntimeError: its solutions are not found right.
@@ -327,7 +328,7 @@ def limits_for(topic: str, place: Path, given: Limits) -> Limits:
     if wrong:
         why = ran.problem or "; ".join(f"{k}: {verdict.text}" for k, verdict in wrong.items())
         raise RuntimeError(f"the course's own {mine.file} is not found right here: {why}")
-    seconds = given.seconds or 4 * ran.seconds + 20
+    seconds = given.seconds or 4 * ran.seconds + 30
     print(
         f"{mine.file}: the course's own took {ran.seconds:.0f} s, so the limit is {seconds:.0f} s"
     )
