@@ -104,11 +104,11 @@ def find_python() -> list:
         lacks = f"{without_venv[0]} has no venv module."
         sys.exit(f"{lacks} On Debian and Ubuntu: apt install python3-venv")
     if others:
+        intel = ", as Intel Macs are called" * ("darwin-x86_64" in others)
         sys.exit(
-            f"TensorFlow has no wheel for {' or '.join(sorted(others))}, and darwin-x86_64 is an "
-            "Intel Mac. The course runs on Colab, Codespaces and Binder, without installing: "
-            "README.md has the links. If this is a Mac with Apple silicon, or Windows, another "
-            "Python helps: one for arm64 there, one for x86-64 here."
+            f"TensorFlow has no wheel for {' or '.join(sorted(others))}{intel}. The course runs on "
+            "Colab, Codespaces and Binder, without installing: README.md has the links. On a Mac "
+            "with Apple silicon a Python for arm64 helps, on Windows one for x86-64."
         )
     path = "make PYTHON=/path/to/python" if ASKED == "make" else "/path/to/python course.py"
     sys.exit(

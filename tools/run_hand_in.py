@@ -125,7 +125,6 @@ def run(job: dict, send: Callable[[dict], None]) -> None:
             return f"took longer than {seconds:.0f} seconds, and was stopped"
 
     reduced = job["reduced"]
-    send({"ready": True})
     for number, source in enumerate(job["cells"]):
         send({"cell": number})
         checks, before = quoted.search(source), tell.count

@@ -122,10 +122,10 @@ def test_a_python_that_fits_is_found(pythons, said, found):
 @pytest.mark.parametrize(
     ("this", "says"),
     [("", r"needs Python 3.11, 3.12 or 3.13.* uvx python@3.12 course.py lab$"),
-     ("3.14 linux-x86_64 venv", "or let uv bring one|Or let uv bring one"),
+     ("3.14 linux-x86_64 venv", "Or let uv bring one"),
      (NO_VENV, "this has no venv.*python3-venv"),
-     (INTEL, "no wheel for darwin-x86_64, .*Intel Mac.*Colab, Codespaces and Binder.*arm64"),
-     ("3.12 win32 venv", "no wheel for win32, .*x86-64")],
+     (INTEL, "no wheel for darwin-x86_64, as Intel Macs.*Colab, Codespaces and Binder.*arm64"),
+     ("3.12 win32 venv", r"no wheel for win32\. .*x86-64")],
 )  # fmt: skip
 def test_no_python_that_fits_gives_a_clear_message(pythons, this, says):
     pythons(this=this)
