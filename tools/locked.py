@@ -3,7 +3,7 @@
 On every system an audit hook of Python refuses. It stops accidents and pranks, not who sets out to
 get around it: by patching what it calls, or by code below Python, as some functions of TensorFlow
 are. On Linux the kernel refuses, too, and cannot be talked out of it: from 5.13 on Landlock, by
-the numbers of landlock(7), and a network and processes of its own.
+the numbers of landlock(7), and a network, processes and read-only mounts of its own.
 """
 
 import ctypes
@@ -28,18 +28,20 @@ REFUSED = {
     "a program": ("subprocess.", "os.system", "os.exec", "os.posix_spawn", "os.spawn", "pty."),
     "another process": ("os.fork", "os.kill", "os.startfile", "_winapi.Create", "resource."),
     "the network": ("socket.connect", "socket.bind", "socket.send", "socket.getaddrinfo"),
-    "code that is not Python's": ("ctypes.dlopen",),
+    "code that is not Python's": ("ctypes.dlopen", "ctypes.dlsym"),
 }
-NEW_USER, NEW_NETWORK, NEW_PROCESSES = 0x10000000, 0x40000000, 0x20000000  # for unshare
+NEW_USER, NEW_NETWORK, NEW_PROCESSES, NEW_MOUNTS = 0x10000000, 0x40000000, 0x20000000, 0x20000
+BIND, RECURSIVE, PRIVATE = 0x1000, 0x4000, 0x40000  # for mount
+MOUNT_SETATTR, HERE, ALL_BELOW, READ_ONLY = 442, -100, 0x8000, 1
 END_WITH_PARENT, NO_NEW_PRIVILEGES = 1, 38  # for prctl
 CREATE, ADD, RESTRICT = 444, 445, 446  # Landlock's system calls
 WRITE_FILE, TRUNCATE = 1 << 1, 1 << 14
 
 
 def own_namespaces() -> bool:
-    """Let this process, of one thread, have a network, and its children processes, of their own."""
+    """Give this process, of one thread, a network and mounts, and its children processes, too."""
     libc = ctypes.CDLL(None, use_errno=True)
-    wanted = NEW_NETWORK | NEW_PROCESSES
+    wanted = NEW_NETWORK | NEW_PROCESSES | NEW_MOUNTS
     return not libc.unshare(wanted) or not libc.unshare(NEW_USER | wanted)
 
 
@@ -48,11 +50,29 @@ def end_with_parent() -> None:
     ctypes.CDLL(None).prctl(END_WITH_PARENT, signal.SIGKILL, 0, 0, 0)
 
 
-def lock(folder: Path) -> None:
-    """Let this process, of one thread, write in `folder` and nowhere else, and reach nobody."""
+def lock(folder: Path, own_mounts: bool) -> None:
+    """Let this process, of one thread, write in `folder` and nowhere else, and reach nobody.
+
+    With `own_mounts`, from `own_namespaces`; else the mounts are the system's, and stay.
+    """
     if sys.platform == "linux":
-        _landlock(ctypes.CDLL(None, use_errno=True), folder)
+        libc = ctypes.CDLL(None, use_errno=True)
+        if own_mounts:
+            _read_only(libc, os.fsencode(folder))
+        _landlock(libc, folder)
+    _ = ctypes.pythonapi.PyThreadState_SetAsyncExc  # which ends an endless answer, and may
     sys.addaudithook(_guard(os.path.realpath(folder)))
+
+
+def _read_only(libc: ctypes.CDLL, folder: bytes) -> None:
+    """Mount all but a folder read-only, rights and times included, where this process may."""
+    if libc.mount(b"none", b"/", None, RECURSIVE | PRIVATE, None):
+        return  # some systems do not let it
+    libc.mount(folder, folder, None, BIND, None)
+    for place, below, values in [(b"/", ALL_BELOW, (READ_ONLY, 0)), (folder, 0, (0, READ_ONLY))]:
+        attributes = struct.pack("QQQQ", *values, 0, 0)
+        libc.syscall(MOUNT_SETATTR, HERE, place, below, attributes, len(attributes))
+    os.chdir(folder)  # as it is mounted now
 
 
 def _landlock(libc: ctypes.CDLL, folder: Path) -> None:

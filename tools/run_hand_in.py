@@ -189,23 +189,24 @@ def said(error: BaseException) -> str:
         return type(error).__name__
 
 
-def apart() -> None:
+def apart() -> bool:
     """On Linux, go on as the first process of a namespace, whose end is the end of all in it.
 
-    From there no other process can be seen, and so none can be stopped or changed.
+    From there no other process can be seen, and so none can be stopped or changed. Whether it is so.
     """
     if sys.platform != "linux" or not own_namespaces():
-        return
+        return False
     if child := os.fork():
         code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
         os._exit(code if code >= 0 else 128 - code)
     end_with_parent()
+    return True
 
 
 def main() -> None:
     """Take the job, leave the streams to nobody, lock up, and run."""
     job = json.load(sys.stdin.buffer)
-    apart()
+    alone = apart()
     channel, nowhere = os.fdopen(os.dup(1), "wb"), os.open(os.devnull, os.O_RDWR)
 
     def send(told: dict) -> None:
@@ -213,7 +214,7 @@ def main() -> None:
         channel.flush()
 
     try:
-        lock(Path.cwd())
+        lock(Path.cwd(), alone)
         for stream in (0, 1, 2):
             os.dup2(nowhere, stream)
         run(job, send)

@@ -62,7 +62,10 @@ for descriptor in range(1, 40):
                 pass
 """
 REACH = """
-import os, pathlib, shutil, socket, subprocess, tensorflow as tf
+import cffi, ctypes, os, pathlib, shutil, socket, subprocess, tensorflow as tf
+declared = cffi.FFI()
+declared.cdef("int chmod(const char *, unsigned int);")
+by_cffi = declared.dlopen(None)
 there = pathlib.Path({there!r})
 for attempt in (
     lambda: (there / "written").write_text("x"),
@@ -76,6 +79,8 @@ for attempt in (
     lambda: tf.io.gfile.rmtree(str(there / "handed-in")),
     lambda: socket.create_connection(("127.0.0.1", {port}), timeout=2).sendall(b"answers"),
     lambda: os.kill(os.getppid(), 9),
+    lambda: ctypes.pythonapi.chmod(bytes(there), 0),
+    lambda: by_cffi.chmod(bytes(there), 0),
 ):
     try:
         attempt()
