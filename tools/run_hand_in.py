@@ -192,7 +192,8 @@ def said(error: BaseException) -> str:
 def apart() -> bool:
     """On Linux, go on as the first process of a namespace, whose end is the end of all in it.
 
-    From there no other process can be seen, and so none can be stopped or changed. Whether it is so.
+    From there no other process can be seen, and so none can be stopped or changed. False where
+    the system does not let it.
     """
     if sys.platform != "linux" or not own_namespaces():
         return False
