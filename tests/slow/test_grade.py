@@ -102,7 +102,8 @@ FIRST = {  # a cell that is put before all others, and what becomes of four righ
         [R] * 4,
     ),
     "leaves a process": (
-        "import ctypes, os, time\nif not ctypes.pythonapi.fork():\n    time.sleep(3_000)",
+        'import cffi, time\ndeclared = cffi.FFI()\ndeclared.cdef("int fork(void);")\n'
+        "if not declared.dlopen(None).fork():\n    time.sleep(3_000)",
         [R] * 4,
     ),
     "takes rights away": (
