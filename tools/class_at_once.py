@@ -10,6 +10,7 @@ import json
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -20,6 +21,7 @@ from pathlib import Path
 from statistics import mean
 from tempfile import TemporaryDirectory, TemporaryFile
 from threading import Event, Thread
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import nbformat
@@ -74,6 +76,16 @@ def end(process: subprocess.Popen) -> None:
     process.wait(60)
 
 
+def listens(address: str) -> bool:
+    """Whether a server listens there: Jupyter prints its address shortly before it does."""
+    place = urlsplit(address)
+    try:
+        socket.create_connection((place.hostname, place.port), timeout=5).close()
+    except OSError:
+        return False
+    return True
+
+
 @contextmanager
 def lab(
     folder: Path,
@@ -96,7 +108,7 @@ def lab(
         )  # fmt: skip
         try:
             deadline, told = time.monotonic() + SET_UP, None
-            while not told:
+            while not told or not listens(told[1]):
                 time.sleep(0.2)
                 log.seek(0)
                 printed = log.read()

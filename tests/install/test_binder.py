@@ -11,6 +11,7 @@ from tests.repository import (
     run,
     with_history,
 )
+from tools.class_at_once import listens
 
 import os
 import re
@@ -110,10 +111,10 @@ def lab(image, tmp_path):
         try:
             address = None
             deadline = time.monotonic() + 60
-            while not address and server.poll() is None and time.monotonic() < deadline:
+            while not address or not listens(address[0]):
+                assert server.poll() is None and time.monotonic() < deadline, log.read_text("utf-8")
                 time.sleep(0.2)
                 address = re.search(r"http://127\.0\.0\.1:[1-9]\d*", log.read_text("utf-8"))
-            assert address, log.read_text("utf-8")
             yield address[0], token, root
         finally:
             server.terminate()  # it ends its kernels, and a kernel ends without its server
