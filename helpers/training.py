@@ -8,7 +8,11 @@ from helpers.progress_line import Progress
 from helpers.sampling import Sampling, add_sampling
 
 import random
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from threading import current_thread, main_thread
 from zipfile import BadZipFile, ZipFile
 
 import keras
@@ -21,6 +25,22 @@ from keras.optimizers.schedules import LearningRateSchedule
 Arrays = np.ndarray | tuple[np.ndarray, ...]
 Pair = tuple[KerasTensor, KerasTensor]
 CHUNK = 2_000  # images at most, unless one batch is larger: bounds the memory of a call
+
+
+@contextmanager
+def no_stop() -> Iterator[None]:
+    """Let an interruption wait: TensorFlow, if stopped while it traces, may raise any error."""
+    if current_thread() is not main_thread():
+        yield
+        return
+    came = []
+    before = signal.signal(signal.SIGINT, lambda *_: came.append(True)) or signal.SIG_DFL
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if came:
+        raise KeyboardInterrupt
 
 
 class Chunks(keras.utils.PyDataset):
@@ -135,7 +155,8 @@ class VAE(keras.Model):
         """A step on every batch of a chunk, in one call, compiled by XLA as a whole."""
         # Made anew whenever Keras traces this step, so that `compile` always takes effect.
         steps = tf.function(self.descend_chunk, jit_compile=True, autograph=False)
-        reconstruction, kl = steps(*chunk)
+        with no_stop():
+            reconstruction, kl = steps(*chunk)
         count = ops.sum(chunk[1])
         return self._report(reconstruction / count, kl / count, count)
 
@@ -153,7 +174,8 @@ class VAE(keras.Model):
         """The loss of a chunk, all its images at once."""
         x, weight = chunk
         x = tree.map_structure(lambda a: ops.reshape(a, (-1, *a.shape[2:])), x)
-        return self._report(*self.terms(self.prepare(x)), ops.ravel(weight))
+        with no_stop():
+            return self._report(*self.terms(self.prepare(x)), ops.ravel(weight))
 
     def _report(self, reconstruction: KerasTensor, kl: KerasTensor, weight: KerasTensor) -> dict:
         values = (reconstruction + self.beta * kl, reconstruction, kl)

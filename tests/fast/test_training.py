@@ -10,6 +10,7 @@ from helpers.training import VAE, Chunks, build_vae, compile_with_adam, load_vae
 
 import json
 import os
+import signal
 import zipfile
 from types import SimpleNamespace
 
@@ -283,6 +284,26 @@ def test_keras_callbacks_and_history(mnist, x):
     assert 1 <= after_epoch[0] == after_epoch[2]
     vae.fit(x)
     assert len(traces) == after_epoch[0]
+
+
+@pytest.mark.parametrize("method", ["fit", "evaluate"])
+def test_a_stop_while_it_compiles_waits_for_tensorflow(x, monkeypatch, method):
+    vae, traced = build_vae(), []
+    terms, handler = vae.terms, signal.getsignal(signal.SIGINT)
+
+    def interrupted(x):
+        signal.raise_signal(signal.SIGINT)
+        values = terms(x)
+        traced.append(True)
+        return values
+
+    monkeypatch.setattr(vae, "terms", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        getattr(vae, method)(x)
+    assert traced and signal.getsignal(signal.SIGINT) is handler
+    monkeypatch.undo()
+    vae.fit(x)
+    assert 150 < vae.evaluate(x)["loss"] < 600
 
 
 def test_compiling_again_takes_effect(x):
