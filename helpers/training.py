@@ -28,7 +28,7 @@ CHUNK = 2_000  # images at most, unless one batch is larger: bounds the memory o
 
 
 @contextmanager
-def no_stop() -> Iterator[None]:
+def _no_stop() -> Iterator[None]:
     """Let an interruption wait: TensorFlow, if stopped while it traces, may raise any error."""
     if current_thread() is not main_thread():
         yield
@@ -155,7 +155,7 @@ class VAE(keras.Model):
         """A step on every batch of a chunk, in one call, compiled by XLA as a whole."""
         # Made anew whenever Keras traces this step, so that `compile` always takes effect.
         steps = tf.function(self.descend_chunk, jit_compile=True, autograph=False)
-        with no_stop():
+        with _no_stop():
             reconstruction, kl = steps(*chunk)
         count = ops.sum(chunk[1])
         return self._report(reconstruction / count, kl / count, count)
@@ -174,7 +174,7 @@ class VAE(keras.Model):
         """The loss of a chunk, all its images at once."""
         x, weight = chunk
         x = tree.map_structure(lambda a: ops.reshape(a, (-1, *a.shape[2:])), x)
-        with no_stop():
+        with _no_stop():
             return self._report(*self.terms(self.prepare(x)), ops.ravel(weight))
 
     def _report(self, reconstruction: KerasTensor, kl: KerasTensor, weight: KerasTensor) -> dict:
