@@ -99,7 +99,8 @@ def lab(
     `variables` are added to those of the environment; `wrap` is a command that starts the other.
     """
     kept = {k: v for k, v in os.environ.items() if not re.match("JUPYTER|MFLAGS|MAKE|XDG", k)}
-    kept |= {"HOME": str(home), "BROWSER": "true", **(variables or {})}
+    # Two that start at the same moment would take the same port, unless the system chooses it.
+    kept |= {"HOME": str(home), "BROWSER": "true", "JUPYTER_PORT": "0", **(variables or {})}
     program = shutil.which(command[0], path=kept["PATH"]) or command[0]
     with TemporaryFile("w+", encoding="utf-8", errors="replace") as log:
         process = subprocess.Popen(
