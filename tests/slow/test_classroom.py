@@ -11,6 +11,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import psutil
 import pytest
@@ -121,9 +122,9 @@ def test_nobody_else_gets_in(tmp_path):
     opened = "c.ServerApp.ip = '0.0.0.0'\nc.ServerApp.allow_remote_access = True\n"
     (settings / "jupyter_server_config.py").write_text(opened, "utf-8")
     with lab(ROOT, tmp_path) as server:
-        pids = {process.pid for process in psutil.Process(server.process.pid).children(True)}
-        ours = [c for c in psutil.net_connections("inet") if c.pid in pids]
-        heard = {connection.laddr.ip for connection in ours if connection.status == "LISTEN"}
+        port = urlsplit(server.url).port
+        listening = [c for c in psutil.net_connections("inet") if c.status == "LISTEN"]
+        heard = {connection.laddr.ip for connection in listening if connection.laddr.port == port}
         assert heard and heard <= {"127.0.0.1", "::1"}
         assert len(server.token) >= 32
         for path in ("api/contents", "api/kernels", "files/README.md"):
