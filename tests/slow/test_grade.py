@@ -261,11 +261,10 @@ def home():
 
 
 class Graded(NamedTuple):
-    """What a run of `make grade` left: rows by their files, the page, and what it printed."""
+    """What a run of `make grade` left: rows by their files, the page, and what lies around."""
 
     rows: dict
     page: str
-    printed: str
     files: set
     before: tuple
     after: tuple
@@ -284,7 +283,7 @@ def graded(expected):
     with (report / "grades.csv").open(encoding="utf-8-sig", newline="") as file:
         rows = {row["file"].removeprefix("'"): row for row in csv.DictReader(file)}
     page = (report / "report.html").read_text("utf-8")
-    return Graded(rows, page, done.stdout, files, before, (around, home()))
+    return Graded(rows, page, files, before, (around, home()))
 
 
 def test_every_row_is_right(expected, graded):
