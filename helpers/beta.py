@@ -1,21 +1,23 @@
 """What the weight of the KL term does, notebook 07: a loss with knobs, and training by them."""
 
 from helpers.argument_checks import check_clouds, check_numbers, check_real, check_whole
-from helpers.data import load_mnist
+from helpers.data import Mnist, load_mnist
 from helpers.decoder import build_decoder
 from helpers.encoder import build_encoder
 from helpers.loss import as_clouds, reconstruction_loss
 from helpers.sampling import Sampling, add_sampling
-from helpers.training import VAE, compile_with_adam
+from helpers.training import VAE, Knob, compile_with_adam, draw_kernels
 
+import threading
 from typing import NamedTuple
 
 import keras
 import numpy as np
-import tensorflow as tf
 from keras import KerasTensor, ops
 
+KNOBS = ("beta", "reconstruction_weight", "warm_up", "beta_start", "free_nats")
 _compiled: dict[int, "BetaVAE"] = {}
+_one_at_a_time = threading.Lock()  # threads share the compiled models
 
 
 class Setting(NamedTuple):
@@ -83,45 +85,61 @@ def objective(
     return reconstruction_weight * reconstruction + beta * charged
 
 
+@keras.saving.register_keras_serializable("vae_course")
 class BetaVAE(VAE):
     """The course's VAE with knobs that can be turned without compiling again.
 
-    It descends `objective`, with a beta that grows linearly over the first `warm_up` steps
-    (Sonderby et al. 2016, arXiv 1602.02282), and reports the plain terms. Keep its weights
-    rather than the model: Keras cannot load it again.
+    It trains on `objective`, with a beta that grows linearly over the first `warm_up` steps
+    (Sonderby et al. 2016, arXiv 1602.02282), and is evaluated without any of it but beta.
     """
+
+    reconstruction_weight, warm_up, beta_start, free_nats = Knob(), Knob(), Knob(), Knob()
 
     def __init__(
         self,
         setting: Setting,
         encoder: keras.Model | None = None,
         decoder: keras.Model | None = None,
+        **kwargs,
     ) -> None:
         """Turn the knobs of a setting, on the course's network unless another one is given."""
         if encoder is None:
             sampling = Sampling(setting.seed, name="z")
             encoder = add_sampling(build_encoder(setting.latent_dim), sampling)
-        super().__init__(encoder, decoder or build_decoder(setting.latent_dim), setting.beta)
-        names = ("beta", "reconstruction_weight", "warm_up", "beta_start", "free_nats")
-        knobs = [check_real(getattr(setting, name), name) for name in names]
-        self.knobs = tf.Variable(knobs, trainable=False, dtype="float32")
+        decoder = decoder or build_decoder(setting.latent_dim)
+        super().__init__(encoder, decoder, setting.beta, **kwargs)
+        self.turn(setting)
 
-    def descend(self, x: KerasTensor, weight: KerasTensor) -> tuple[KerasTensor, KerasTensor]:
-        """One optimizer step on one batch; returns the two terms summed over its images."""
-        beta, reconstruction_weight, warm_up, start, free_nats = tf.unstack(self.knobs)
+    def turn(self, setting: Setting) -> None:
+        """Turn the knobs to those of a setting."""
+        for name in KNOBS:
+            setattr(self, name, getattr(setting, name))
+
+    def objective(self, x: KerasTensor, training: bool = False) -> tuple[KerasTensor, ...]:
+        """The loss of a batch, and its two terms: nats an image."""
+        if not training:
+            return super().objective(x)
         step = ops.cast(self.optimizer.iterations, "float32")
-        grown = ops.minimum(1.0, (step + 1) / ops.maximum(warm_up, 1.0))
-        beta *= start + (1 - start) * grown
-        count = ops.sum(weight)
-        with tf.GradientTape() as tape:
-            z_mean, z_log_var, z = self.encoder(x)
-            reconstruction = ops.sum(weight * reconstruction_loss(x, self.decoder(z)))
-            kl = ops.sum(weight[:, None] * kl_by_unit(z_mean, z_log_var), axis=0)
-            terms = reconstruction / count, kl / count
-            loss = objective(*terms, beta, free_nats, reconstruction_weight)
-        variables = self.trainable_variables
-        self.optimizer.apply(tape.gradient(loss, variables), variables)
-        return reconstruction, ops.sum(kl)
+        grown = ops.minimum(1.0, (step + 1) / ops.maximum(self.warm_up, 1.0))
+        beta = self.beta * (self.beta_start + (1 - self.beta_start) * grown)
+        z_mean, z_log_var, z = self.encoder(x, training=True)
+        logits = self.decoder(z, training=True)
+        reconstruction = ops.mean(reconstruction_loss(x, logits))
+        kl = ops.mean(kl_by_unit(z_mean, z_log_var), axis=0)
+        loss = objective(reconstruction, kl, beta, self.free_nats, self.reconstruction_weight)
+        return loss, reconstruction, ops.sum(kl)
+
+    def get_config(self) -> dict:
+        """Encoder, decoder and knobs, as `keras.saving` stores them."""
+        config = super().get_config()
+        return {**config, **{name: getattr(self, name) for name in KNOBS}}
+
+    @classmethod
+    def from_config(cls, config: dict) -> "BetaVAE":
+        """The model of a configuration made by `get_config`."""
+        knobs = {name: config[name] for name in KNOBS}
+        rest = {name: value for name, value in config.items() if name not in KNOBS}
+        return super().from_config({**rest, "setting": Setting(**knobs)})
 
 
 def draw_weights(vae: VAE, seed: int) -> VAE:
@@ -130,10 +148,7 @@ def draw_weights(vae: VAE, seed: int) -> VAE:
     Keras's own seed is global to the process: other threads, Dask's among them, draw from it.
     """
     check_whole("seed", seed, 0)
-    for k, variable in enumerate(vae.trainable_variables):
-        if len(variable.shape) == 2:
-            own_seed = int(np.random.default_rng([seed, k]).integers(2**31))
-            variable.assign(keras.initializers.GlorotUniform(own_seed)(variable.shape))
+    draw_kernels(vae, lambda k: int(np.random.default_rng([seed, k]).integers(2**31)))
     return vae
 
 
@@ -151,18 +166,21 @@ def train(setting: Setting) -> dict:
     check_whole("seed", setting.seed, 0)
     check_whole("epochs", setting.epochs, 1)
     check_whole("images", setting.images, 1, len(mnist.x_train))
+    with _one_at_a_time:
+        return _train(setting, mnist)
+
+
+def _train(setting: Setting, mnist: Mnist) -> dict:
     fresh = draw_weights(compile_with_adam(BetaVAE(setting)), setting.seed)
     vae = _compiled.setdefault(setting.latent_dim, fresh)
-    mine, drawn = (
-        [model.knobs, *model.variables, *model.optimizer.variables] for model in (vae, fresh)
-    )
+    vae.turn(setting)
+    mine, drawn = ([*model.variables, *model.optimizer.variables] for model in (vae, fresh))
     for old, new in zip(mine, drawn, strict=True):
         old.assign(new)
     x = mnist.x_train[: setting.images]
     history = vae.fit(x, epochs=setting.epochs, seed=setting.seed, verbose=0).history
     pairs = zip(history["reconstruction_loss"], history["kl_divergence"], strict=True)
-    # The compiled model reports its loss with the beta that it was compiled with.
-    history["loss"] = [d + setting.beta * r for d, r in pairs]
+    history["loss"] = [d + setting.beta * r for d, r in pairs]  # without warm-up or free nats
     loss = vae.evaluate(mnist.x_test)
     terms = {name: loss[name] for name in ("reconstruction_loss", "kl_divergence")}
     weights = vae.encoder.get_weights() + vae.decoder.get_weights()

@@ -9,6 +9,7 @@ from helpers.argument_checks import (
     check_whole,
 )
 from helpers.decoder import decode
+from helpers.encoder import Encoder
 from helpers.loss import kl_divergence, reconstruction_loss
 from helpers.sampling import Sampling
 from helpers.training import VAE, compile_with_adam
@@ -47,7 +48,7 @@ def build_conditional_encoder(latent_dim: int = 2, seed: int | None = None) -> k
     joined = layers.Concatenate(name="joined")(inputs)
     hidden = layers.Dense(64, activation="relu", name="encoder_hidden")(joined)
     heads = [layers.Dense(latent_dim, name=name)(hidden) for name in ("z_mean", "z_log_var")]
-    return keras.Model(inputs, [*heads, Sampling(seed, name="z")(heads)], name="encoder")
+    return Encoder(inputs, [*heads, Sampling(seed, name="z")(heads)], name="encoder")
 
 
 def build_conditional_decoder(latent_dim: int = 2) -> keras.Model:
@@ -72,26 +73,31 @@ class ConditionalVAE(VAE):
     in [0, 1], and digits (n,). Calling the model maps [x, one-hot y] to reconstructions.
     """
 
-    def call(self, pair: Pair) -> KerasTensor:
-        """One reconstruction (n, 784) for each image and one-hot label, from one sampled z."""
-        return ops.sigmoid(self.decoder([self.encoder(list(pair))[2], pair[1]]))
+    def call(self, pair: Pair, training: bool | None = None) -> KerasTensor:
+        """One reconstruction (n, 784) for each image and its label, from one sampled z."""
+        x, label = self.prepare(pair)
+        z = self.encoder([x, label], training=training)[2]
+        return ops.sigmoid(ops.cast(self.decoder([z, label], training=training), "float32"))
 
     def check(self, pair: tuple[np.ndarray, np.ndarray], name: str = "x") -> tuple:
-        """The pair of images and labels, else an error."""
+        """The pair of images and labels, digits or one-hot, else an error."""
         if not isinstance(pair, (tuple, list)) or len(pair) != 2:
             raise TypeError(f"{name}: expected a pair (images, labels), got {type(pair).__name__}")
-        x = check_images(pair[0], name)
-        return x, check_labels(pair[1], len(x), "y" if name == "x" else f"labels of {name}")
+        x, y = check_images(pair[0], name), as_array(pair[1], "y")
+        if y.ndim == 2 and np.array_equal(y, np.eye(DIGITS)[y.argmax(axis=1)]):
+            y = y.argmax(axis=1)
+        return x, check_labels(y, len(x), "y" if name == "x" else f"labels of {name}")
 
     def prepare(self, pair: Pair) -> Pair:
         """Images as floats in [0, 1], labels one-hot."""
-        return super().prepare(pair[0]), one_hot(pair[1])
+        x, y = pair
+        return super().prepare(x), y if len(y.shape) == 2 else one_hot(y)
 
-    def terms(self, pair: Pair) -> Pair:
+    def terms(self, pair: Pair, training: bool = False) -> Pair:
         """reconstruction_loss and kl_divergence of each image, (n,) nats, with one sampled z."""
         x, label = pair
-        z_mean, z_log_var, z = self.encoder([x, label])
-        logits = self.decoder([z, label])
+        z_mean, z_log_var, z = self.encoder([x, label], training=training)
+        logits = self.decoder([z, label], training=training)
         return reconstruction_loss(x, logits), kl_divergence(z_mean, z_log_var)
 
 
@@ -104,7 +110,8 @@ def build_conditional_vae(
         ValueError: `latent_dim` below 1, or `beta` below 0.
     """
     encoder = build_conditional_encoder(latent_dim, seed)
-    return compile_with_adam(ConditionalVAE(encoder, build_conditional_decoder(latent_dim), beta))
+    vae = ConditionalVAE(encoder, build_conditional_decoder(latent_dim), beta)
+    return compile_with_adam(vae, seed=seed)
 
 
 def decode_digit(decoder: keras.Model, z: np.ndarray, y: int | np.ndarray) -> np.ndarray:

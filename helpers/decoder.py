@@ -36,6 +36,20 @@ def check_match(encoder: keras.Model, decoder: keras.Model) -> None:
             f"decoder: expected a decoder of {width} latent dimensions, as the encoder has, "
             f"got one of {expected}"
         )
+    rng = np.random.default_rng(0)
+    points = [rng.normal(size=(4, z.shape[-1])).astype("float32") for z in decoder.inputs]
+    check_logits(decoder(points if len(points) > 1 else points[0]))
+
+
+def check_logits(logits: KerasTensor) -> np.ndarray:
+    """Return what a decoder gives as float32, or raise ValueError if it is probabilities."""
+    logits = np.asarray(logits, "float32")
+    if logits.any() and 0 <= logits.min() <= logits.max() <= 1:
+        raise ValueError(
+            "decoder: expected one that ends in logits, got one whose values all lie from 0 to 1, "
+            "as after a sigmoid; leave its last activation out"
+        )
+    return logits
 
 
 def compose(encoder: keras.Model, decoder: keras.Model) -> keras.Model:
@@ -59,5 +73,5 @@ def decode(decoder: keras.Model, z: np.ndarray, *more: KerasTensor) -> np.ndarra
         TypeError, ValueError: `z` has another shape, or values that are not finite.
     """
     z = check_numbers(z, "z", "n", decoder.inputs[0].shape[-1]).astype("float32")
-    logits = decoder([ops.convert_to_tensor(z), *more] if more else z)
+    logits = check_logits(decoder([ops.convert_to_tensor(z), *more] if more else z))
     return ops.convert_to_numpy(ops.sigmoid(logits))

@@ -3,9 +3,10 @@
 from helpers.argument_checks import PIXELS, check_real, check_whole
 from helpers.beta import BetaVAE, Setting, draw_weights
 from helpers.data import load_mnist
-from helpers.evaluation import BinaryChunks, binarise
+from helpers.encoder import Encoder
+from helpers.evaluation import Binarised, binarise
 from helpers.sampling import Sampling, add_sampling
-from helpers.training import Chunks, compile_with_adam
+from helpers.training import compile_with_adam
 
 import time
 from typing import NamedTuple
@@ -30,6 +31,11 @@ class DeepSetting(NamedTuple):
     images: int = 55_000  # all but the validation images; 60_000 takes these, too
 
 
+@keras.saving.register_keras_serializable("vae_course")
+class BinaryBetaVAE(Binarised, BetaVAE):
+    """A BetaVAE that trains on digits binarised anew each time they are shown."""
+
+
 def build_deep_encoder(widths: tuple[int, ...], activation: str = "gelu") -> keras.Model:
     """784 -> a Dense layer of each width -> z_mean (n, 2) and z_log_var (n, 2).
 
@@ -41,7 +47,7 @@ def build_deep_encoder(widths: tuple[int, ...], activation: str = "gelu") -> ker
     for width in widths:
         hidden = layers.Dense(width, activation=activation)(hidden)
     heads = [layers.Dense(2, name=name)(hidden) for name in ("z_mean", "z_log_var")]
-    return keras.Model(x, heads, name="encoder")
+    return Encoder(x, heads, name="encoder")
 
 
 def build_deep_decoder(widths: tuple[int, ...], activation: str = "gelu") -> keras.Model:
@@ -94,8 +100,8 @@ def build_deep_vae(setting: DeepSetting) -> BetaVAE:
     encoder = add_sampling(encoder, Sampling(setting.seed, name="z"))
     decoder = build_deep_decoder(setting.widths, setting.activation)
     knobs = Setting(warm_up=steps // 2, beta_start=setting.beta_start)
-    vae = BetaVAE(knobs, encoder, decoder)
-    vae.chunks = BinaryChunks if setting.binary else Chunks
+    kind = BinaryBetaVAE if setting.binary else BetaVAE
+    vae = kind(knobs, encoder, decoder)
     rate = rate_schedule(rate, steps) if setting.schedule else rate
     return draw_weights(compile_with_adam(vae, rate), setting.seed)
 
@@ -113,7 +119,7 @@ def train_deep(setting: DeepSetting) -> dict:
     check_whole("images", setting.images, 1, len(mnist.x_train))
     vae, start = build_deep_vae(setting), time.perf_counter()
     vae.fit(
-        mnist.x_train[: setting.images], setting.batch_size, setting.epochs,
+        mnist.x_train[: setting.images], batch_size=setting.batch_size, epochs=setting.epochs,
         seed=setting.seed, verbose=0,
     )  # fmt: skip
     seconds = time.perf_counter() - start

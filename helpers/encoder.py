@@ -1,9 +1,43 @@
 """The encoder, notebook 01: from an image to the two parameters of q(z given x)."""
 
-from helpers.argument_checks import PIXELS, check_whole
+from helpers.argument_checks import PIXELS, check_images, check_whole
 
 import keras
-from keras import layers
+import numpy as np
+import tensorflow as tf
+from keras import KerasTensor, layers, ops, tree
+
+
+def as_pixels(x: KerasTensor) -> KerasTensor:
+    """Images as a float32 tensor in [0, 1], as `scale` does, also in a compiled function.
+
+    Raises:
+        TypeError, ValueError: neither bytes nor floats; where values are known, as `check_images`.
+    """
+    x = tf.convert_to_tensor(check_images(x) if tf.executing_eagerly() else x)
+    if x.dtype != tf.uint8 and not x.dtype.is_floating:
+        raise TypeError(f"x: expected uint8 or float images, got dtype {x.dtype.name}")
+    return ops.cast(x, "float32") / (255 if x.dtype == tf.uint8 else 1)
+
+
+@keras.saving.register_keras_serializable("vae_course")
+class Encoder(keras.Model):
+    """A Keras model whose first input are images (n, 784), bytes or floats in [0, 1]."""
+
+    def call(self, inputs: KerasTensor, training: bool | None = None, mask: None = None) -> list:
+        """The outputs; bytes are scaled first."""
+        x, *more = tree.flatten(inputs)
+        x = as_pixels(x)
+        return super().call([x, *more] if more else x, training=training, mask=mask)
+
+    def predict(self, x: np.ndarray | list, *args, **kwargs) -> list:
+        """Keras's `predict`.
+
+        Raises:
+            TypeError, ValueError: images that are none (see `check_images`).
+        """
+        check_images(x[0] if isinstance(x, (list, tuple)) else x)
+        return super().predict(x, *args, **kwargs)
 
 
 def build_encoder(latent_dim: int = 2) -> keras.Model:
@@ -21,4 +55,4 @@ def build_encoder(latent_dim: int = 2) -> keras.Model:
     hidden = layers.Dense(64, activation="relu", name="encoder_hidden")(x)
     z_mean = layers.Dense(latent_dim, name="z_mean")(hidden)
     z_log_var = layers.Dense(latent_dim, name="z_log_var")(hidden)
-    return keras.Model(x, [z_mean, z_log_var], name="encoder")
+    return Encoder(x, [z_mean, z_log_var], name="encoder")

@@ -13,12 +13,12 @@ from helpers.argument_checks import (
 )
 from helpers.beta import draw_weights
 from helpers.data import load_mnist, scale
-from helpers.decoder import build_decoder
+from helpers.decoder import build_decoder, check_logits
 from helpers.encoder import build_encoder
 from helpers.loss import as_tensor
 from helpers.published import PublishedSampling
 from helpers.sampling import Sampling, add_sampling
-from helpers.training import VAE, Chunks, compile_with_adam
+from helpers.training import VAE, compile_with_adam
 
 from math import log, tau
 from typing import NamedTuple
@@ -57,24 +57,21 @@ def check_binary(x: np.ndarray) -> np.ndarray:
     return x
 
 
-class BinaryChunks(Chunks):
-    """`Chunks` whose images are binarised anew each time they are shown."""
+class Binarised:
+    """What makes a VAE train on images that are binarised anew each time they are shown."""
 
-    def __getitem__(self, i: int) -> tuple[np.ndarray, np.ndarray]:
-        """Chunk i of this epoch: binary images and weights."""
-        images, weights = super().__getitem__(i)
-        return binarise(images.reshape(-1, PIXELS), self.rng).reshape(images.shape), weights
+    def shown(self, x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Binary images."""
+        return binarise(x, rng)
 
 
 @keras.saving.register_keras_serializable("vae_course")
-class BinaryVAE(VAE):
+class BinaryVAE(Binarised, VAE):
     """A VAE that trains on digits binarised anew each time they are shown.
 
     This is dynamic binarisation (Burda, Grosse and Salakhutdinov 2015, arXiv 1509.00519);
     images that are binary already stay as they are.
     """
-
-    chunks = BinaryChunks
 
 
 class BinarySetting(NamedTuple):
@@ -90,7 +87,7 @@ def build_binary_vae(seed: int | None = None, published: bool = False) -> Binary
     """The course's model, or the source's, for binarised digits."""
     layer, beta = (PublishedSampling, 2.0) if published else (Sampling, 1.0)
     encoder = add_sampling(build_encoder(), layer(seed=seed, name="z"))
-    return compile_with_adam(BinaryVAE(encoder, build_decoder(), beta))
+    return compile_with_adam(BinaryVAE(encoder, build_decoder(), beta), seed=seed)
 
 
 def train_binary(setting: BinarySetting) -> list[np.ndarray]:
@@ -121,7 +118,7 @@ def log_joint(decoder: keras.Model, x: np.ndarray, z: np.ndarray) -> np.ndarray:
 
 
 def _log_joint(decoder: keras.Model, x: np.ndarray, z: np.ndarray) -> np.ndarray:
-    logits = ops.convert_to_numpy(decoder(z.astype("float32")))
+    logits = check_logits(decoder(z.astype("float32")))
     of_z = norm.logpdf(z).sum(axis=1) - np.logaddexp(0, logits).sum(axis=1)
     return x @ logits.T + of_z.astype("float32")
 
@@ -184,7 +181,7 @@ def log_weights(vae: VAE, x: np.ndarray, k: int, seed: int) -> np.ndarray:
     """
     x, rng = check_binary(x), np.random.default_rng(check_whole("seed", seed, 0))
     k = check_whole("k", k, 1)
-    z_mean, z_log_var = (ops.convert_to_numpy(part) for part in vae.encoder(x)[:2])
+    z_mean, z_log_var = (np.asarray(part, "float32") for part in vae.encoder(x)[:2])
     weights = np.empty((len(x), k), "float32")
     for i in range(len(x)):
         epsilon = rng.standard_normal((k, z_mean.shape[1]), "float32")

@@ -19,21 +19,35 @@ DIGIT_COLOURS = (
     "#332288 #2E7FB8 #1B8A6B #117733 #7A7A1A #A87410 #C04A5E #882255 #AA4499 #555555".split()
 )
 
-plt.rcParams.update(
-    {
-        "figure.figsize": (7, 4),
-        "figure.dpi": 100,
-        "savefig.dpi": 96 * PIXELS_A_POINT,
-        "savefig.bbox": "tight",
-        "font.size": 11,
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "image.cmap": "gray_r",
-        "axes.prop_cycle": plt.cycler(
-            color=["#332288", "#C04A5E", "#117733", "#2E7FB8"], linestyle=["-", "--", "-.", ":"]
-        ),
-    }
-)
+STYLE = {
+    "figure.figsize": (7, 4),
+    "figure.dpi": 100,
+    "savefig.dpi": 96 * PIXELS_A_POINT,
+    "savefig.bbox": "tight",
+    "font.size": 11,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "image.cmap": "gray_r",
+    "axes.prop_cycle": plt.cycler(
+        color=["#332288", "#C04A5E", "#117733", "#2E7FB8"], linestyle=["-", "--", "-.", ":"]
+    ),
+}
+plt.rcParams.update(STYLE)
+# Decorates what draws: it draws as designed, and a style that the user has set stays as it is.
+as_designed = plt.style.context(["default", STYLE])
+
+
+def on_paper(ax: plt.Axes) -> None:
+    """Give axes the look of the course, whatever style they were made in."""
+    ax.figure.set_facecolor("white")
+    ax.set_facecolor("white")
+    ax.tick_params(colors="black", labelsize="medium", direction="out")
+    ax.grid(visible=False)
+    ax.spines[:].set_color("black")
+    ax.spines[["top", "right"]].set_visible(False)
+    for text in (ax.title, ax.xaxis.label, ax.yaxis.label):
+        text.set(color="black", fontsize="medium")
+    ax.title.set_fontsize("large")
 
 
 def show(alt: str) -> None:
@@ -49,6 +63,7 @@ def show(alt: str) -> None:
     show_png(figure_png(), alt)
 
 
+@as_designed
 def figure_png() -> bytes:
     """The bytes of a PNG of the current figure, which is closed; 256 colours are enough."""
     drawn, png = BytesIO(), BytesIO()
@@ -71,12 +86,17 @@ def picture_metadata(png: bytes, alt: str) -> dict:
 
 
 def show_model(model: keras.Model, alt: str) -> None:
-    """Display Keras's diagram of a model; without Graphviz say so, and go on."""
+    """Display Keras's diagram of a model; without Graphviz, or a PNG of its, say so, and go on."""
     if shutil.which("dot") is None:
         print("The diagram needs Graphviz (the program dot), which is not installed here.")
         return
     with TemporaryDirectory() as folder:
         png = Path(folder) / "model.png"
         dpi = 80 * PIXELS_A_POINT
-        keras.utils.plot_model(model, png, show_shapes=True, show_layer_names=True, dpi=dpi)
+        try:
+            keras.utils.plot_model(model, png, show_shapes=True, show_layer_names=True, dpi=dpi)
+        except Exception as error:  # pydot passes on whatever a dot without PNG says
+            reason = str(error).strip().split("\n")[-1]
+            print(f"The diagram needs a Graphviz that draws PNG; the one here does not: {reason}")
+            return
         show_png(png.read_bytes(), alt)

@@ -5,15 +5,13 @@ as the variance. The two disagree, so its printed loss bounds nothing: `audit` g
 bound that it should have printed.
 """
 
-from helpers.argument_checks import check_images, check_real
+from helpers.argument_checks import check_images
 from helpers.data import scale
 from helpers.decoder import build_decoder
 from helpers.encoder import build_encoder
 from helpers.loss import kl_divergence
 from helpers.sampling import Sampling, add_sampling
-from helpers.training import VAE, compile_with_adam
-
-from math import log
+from helpers.training import VAE, Knob, compile_with_adam
 
 import keras
 import numpy as np
@@ -30,15 +28,17 @@ class PublishedSampling(Sampling):
         ValueError: `noise_std` or `exponent` is not above 0.
     """
 
+    noise_std, exponent = Knob(above=True), Knob(above=True)
+
     def __init__(self, noise_std: float = 0.1, exponent: float = 1.0, **kwargs) -> None:
         """Create the layer; `seed` and `name` as for `Sampling`."""
         super().__init__(**kwargs)
-        self.noise_std = check_real(noise_std, "noise_std", above=True)
-        self.exponent = check_real(exponent, "exponent", above=True)
+        self.noise_std, self.exponent = noise_std, exponent
 
     def drawn_log_var(self, s: KerasTensor) -> KerasTensor:
         """The log of the variance that z really has, for the encoder's second output `s`."""
-        return 2 * log(self.noise_std) + 2 * self.exponent * ops.cast(s, self.compute_dtype)
+        s = ops.cast(s, self.compute_dtype)
+        return 2 * ops.log(self.noise_std) + 2 * self.exponent * s
 
     def call(self, inputs: tuple[KerasTensor, KerasTensor]) -> KerasTensor:
         """Draw one z for each row of z_mean and s."""
@@ -62,7 +62,8 @@ def build_published_vae(
         ValueError: as `PublishedSampling` and `VAE`.
     """
     sampling = PublishedSampling(noise_std, exponent, seed=seed, name="z")
-    return compile_with_adam(VAE(add_sampling(build_encoder(), sampling), build_decoder(), beta))
+    vae = VAE(add_sampling(build_encoder(), sampling), build_decoder(), beta)
+    return compile_with_adam(vae, seed=seed)
 
 
 def audit(vae: VAE, x: np.ndarray) -> dict[str, float]:

@@ -27,7 +27,7 @@ class Sampling(keras.layers.Layer):
         if z_mean.shape != z_log_var.shape:
             shapes = f"{tuple(z_mean.shape)} and {tuple(z_log_var.shape)}"
             raise ValueError(f"inputs: expected z_mean and z_log_var of one shape, got {shapes}")
-        epsilon = keras.random.normal(ops.shape(z_mean), seed=self.noise)
+        epsilon = keras.random.normal(ops.shape(z_mean), dtype=z_mean.dtype, seed=self.noise)
         return z_mean + ops.exp(z_log_var / 2) * epsilon
 
     def compute_output_shape(self, input_shape: list) -> tuple:
@@ -53,4 +53,4 @@ def add_sampling(encoder: keras.Model, sampling: keras.layers.Layer | None = Non
         )
     sampling = Sampling(name="z") if sampling is None else sampling
     z = sampling(encoder.outputs)
-    return keras.Model(encoder.input, [*encoder.outputs, z], name=encoder.name)
+    return type(encoder)(encoder.input, [*encoder.outputs, z], name=encoder.name)

@@ -3,6 +3,7 @@
 Dask is imported when a sweep first needs it. Where it is missing, sweeps train in the kernel.
 """
 
+from helpers.argument_checks import check_whole
 from helpers.progress_line import progress_line
 
 import threading
@@ -33,9 +34,12 @@ def sweep(
 
     Raises:
         ModuleNotFoundError: workers or a scheduler are asked for, and Dask is missing.
+        ValueError: `workers` is no whole number of at least 0.
         ConnectionError: no scheduler answers, it has no workers, or it was lost on the way.
         ...: what `train` raises, with the setting as a note.
     """
+    if workers is not None:
+        workers = check_whole("workers", workers, 0)
     results = {} if results is None else results
     settings = list(dict.fromkeys(settings))
     missing = [setting for setting in settings if setting not in results]
@@ -68,5 +72,5 @@ def _call(train: Callable[[Hashable], object], setting: Hashable) -> object:
         try:
             return train(setting)
         except Exception as error:
-            error.add_note(f"This was {train.__name__}({setting}).")
+            error.add_note(f"This was {getattr(train, '__name__', train)}({setting}).")
             raise

@@ -1,112 +1,76 @@
-"""The model that trains, notebook 05: Keras's `fit` with many steps in one compiled call."""
+"""The model that trains, notebook 05, and how it is built, stored and loaded."""
 
 from helpers.argument_checks import PIXELS, check_images, check_real, check_whole
 from helpers.decoder import build_decoder, check_match
-from helpers.encoder import build_encoder
+from helpers.encoder import as_pixels, build_encoder
+from helpers.fused import Fused
 from helpers.loss import kl_divergence, reconstruction_loss
-from helpers.progress_line import Progress
 from helpers.sampling import Sampling, add_sampling
 
 import random
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
-from threading import current_thread, main_thread
 from zipfile import BadZipFile, ZipFile
 
 import keras
 import numpy as np
 import tensorflow as tf
-from IPython import get_ipython
 from keras import KerasTensor, ops, tree
 from keras.optimizers.schedules import LearningRateSchedule
 
 Arrays = np.ndarray | tuple[np.ndarray, ...]
 Pair = tuple[KerasTensor, KerasTensor]
-CHUNK = 2_000  # images at most, unless one batch is larger: bounds the memory of a call
 
 
-@contextmanager
-def _no_stop() -> Iterator[None]:
-    """Let an interruption wait: TensorFlow, if stopped while it traces, may raise any error."""
-    if current_thread() is not main_thread():
-        yield
-        return
-    came = []
-    before = signal.signal(signal.SIGINT, lambda *_: came.append(True)) or signal.SIG_DFL
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-    if came:
-        raise KeyboardInterrupt
+class Knob:
+    """A number of a model or layer that can be changed at any time, compiled or not.
 
-
-class Chunks(keras.utils.PyDataset):
-    """Images cut into chunks of many batches, so that one call trains on many batches.
-
-    Item i is a pair: images (steps, batch_size, 784) of the dtype given, and weights
-    (steps, batch_size) float32, 1 for an image and 0 for the padding that fills the last
-    chunk. An epoch holds each image once, in a new order if `shuffle`. Where `x` is a tuple
-    of arrays of one length, images and labels say, the first of the pair is such a tuple.
+    It is a float, and in a function that is being compiled a tensor, read anew at each call.
     """
 
-    def __init__(
-        self, x: Arrays, batch_size: int, shuffle: bool = False, seed: int | None = None
-    ) -> None:
-        """Cut `x` (n, 784) into chunks of equal length, of at most `CHUNK` images or one batch."""
-        super().__init__()
-        batch_size = check_whole("batch_size", batch_size, 1)
-        seed = seed if seed is None else check_whole("seed", seed, 0)
-        length = len(tree.flatten(x)[0])
-        batches = -(-length // batch_size)
-        self.count = -(-batches // max(1, CHUNK // batch_size))
-        self.shape = (-(-batches // self.count), batch_size)
-        self.x, self.shuffle = x, shuffle
-        self.order = np.arange(length)
-        # Without a seed the order follows keras.utils.set_random_seed, as Keras's own does.
-        self.rng = np.random.default_rng(random.getrandbits(64) if seed is None else seed)
-        self.on_epoch_end()
+    def __init__(self, above: bool = False) -> None:
+        """Take numbers from 0 on, 0 itself not if `above`."""
+        self.above = above
 
-    def __len__(self) -> int:
-        """The number of chunks in an epoch."""
-        return self.count
+    def __set_name__(self, owner: type, name: str) -> None:
+        """Learn the name of the attribute."""
+        self.name = name
 
-    def __getitem__(self, i: int) -> tuple[Arrays, np.ndarray]:
-        """Chunk i of this epoch: images and weights."""
-        size = self.shape[0] * self.shape[1]
-        chosen = self.order[i * size : (i + 1) * size]
+    def __get__(self, owner: object, kind: type | None = None) -> "float | KerasTensor | Knob":
+        """The number."""
+        if owner is None:
+            return self
+        if self.name not in vars(owner):
+            raise AttributeError(self.name)
+        number, variable = vars(owner)[self.name]
+        return number if tf.executing_eagerly() else variable.read_value()
 
-        def cut(array: np.ndarray) -> np.ndarray:
-            filled = np.zeros((size, *array.shape[1:]), array.dtype)
-            filled[: len(chosen)] = array[chosen]
-            return filled.reshape(*self.shape, *array.shape[1:])
-
-        weights = (np.arange(size) < len(chosen)).astype("float32")
-        return tree.map_structure(cut, self.x), weights.reshape(self.shape)
-
-    def on_epoch_end(self) -> None:
-        """Draw the order of the next epoch."""
-        if self.shuffle:
-            self.rng.shuffle(self.order)
+    def __set__(self, owner: object, value: float) -> None:
+        """Change the number, else raise ValueError."""
+        number = check_real(value, self.name, self.above)
+        _, variable = vars(owner).get(self.name) or (0, tf.Variable(number, False, dtype="float32"))
+        variable.assign(number)
+        vars(owner)[self.name] = number, variable
 
 
 @keras.saving.register_keras_serializable("vae_course")
-class VAE(keras.Model):
+class VAE(Fused):
     """A variational autoencoder whose loss is reconstruction_loss + beta * kl_divergence.
 
     With beta 1 the loss is the negative ELBO (Kingma and Welling 2013, arXiv 1312.6114,
-    equation 10, one sample), with another beta that of a beta-VAE (Higgins et al. 2017).
-    `fit` and `evaluate` take images (n, 784), bytes or floats in [0, 1], and report
-    loss, reconstruction_loss and kl_divergence in nats an image. Calling the model maps
-    such images to one reconstruction (n, 784) each.
+    equation 10, one sample), with another beta that of a beta-VAE (Higgins et al. 2017);
+    `beta` may be changed at any time. Losses of layers, regularisers say, are added. Wherever
+    Keras takes x, and y, it takes images (n, 784), bytes or floats in [0, 1]; it reports loss,
+    reconstruction_loss and kl_divergence in nats an image. Calling it maps such images to one
+    reconstruction (n, 784) each. How `fit` works is told by `Fused`.
 
     Raises:
-        ValueError: `beta` is negative, or the encoder's z does not fit the decoder.
+        ValueError: `beta` is negative, the encoder's z does not fit the decoder, or the
+            decoder does not end in logits.
     """
 
-    chunks = Chunks  # how `fit` and `evaluate` cut images; subclasses may change it
+    beta = Knob()
 
     def __init__(
         self, encoder: keras.Model, decoder: keras.Model, beta: float = 1.0, **kwargs
@@ -114,7 +78,7 @@ class VAE(keras.Model):
         """Join an encoder with outputs z_mean, z_log_var, z and a decoder from z to logits."""
         super().__init__(**kwargs)
         check_match(encoder, decoder)
-        self.encoder, self.decoder, self.beta = encoder, decoder, check_real(beta, "beta")
+        self.encoder, self.decoder, self.beta = encoder, decoder, beta
         names = ("loss", "reconstruction_loss", "kl_divergence")
         self.means = [keras.metrics.Mean(name) for name in names]
         self.build((None, PIXELS))
@@ -123,121 +87,73 @@ class VAE(keras.Model):
         """Mark the model as built: encoder and decoder come with their weights."""
         self.built = True
 
-    def call(self, x: KerasTensor) -> KerasTensor:
+    def call(self, x: KerasTensor, training: bool | None = None) -> KerasTensor:
         """One reconstruction (n, 784) for each image, from one sampled z."""
-        return ops.sigmoid(self.decoder(self.encoder(self.prepare(x))[2]))
+        z = self.encoder(self.prepare(x), training=training)[2]
+        return ops.sigmoid(ops.cast(self.decoder(z, training=training), "float32"))
 
-    def check(self, x: np.ndarray, name: str = "x") -> np.ndarray:
-        """What `fit` and `evaluate` take, else an error; subclasses may take more."""
+    def check(self, x: Arrays, name: str = "x") -> Arrays:
+        """What Keras takes as x and y, else an error: images, or a pair of twice the same ones.
+
+        Subclasses may take more.
+        """
+        if isinstance(x, tuple) and len(x) == 2:
+            x, y = x
+            if x is not y and not np.array_equal(x, y):
+                raise ValueError(
+                    f"{'y' if name == 'x' else name}: expected none, or the images themselves, "
+                    f"which a VAE rebuilds, got a {type(y).__name__} of others"
+                )
         return check_images(x, name)
 
     def prepare(self, x: KerasTensor) -> KerasTensor:
         """A batch as `terms` takes it: bytes become floats in [0, 1], floats stay."""
-        if x.dtype != tf.uint8 and not x.dtype.is_floating:
-            raise TypeError(f"x: expected uint8 or float images, got dtype {x.dtype.name}")
-        return ops.cast(x, "float32") / 255 if x.dtype == tf.uint8 else ops.cast(x, "float32")
+        return as_pixels(x)
 
-    def terms(self, x: KerasTensor) -> Pair:
+    def terms(self, x: KerasTensor, training: bool = False) -> Pair:
         """reconstruction_loss and kl_divergence of each image, (n,) nats, with one sampled z."""
-        z_mean, z_log_var, z = self.encoder(x)
-        return reconstruction_loss(x, self.decoder(z)), kl_divergence(z_mean, z_log_var)
+        z_mean, z_log_var, z = self.encoder(x, training=training)
+        logits = self.decoder(z, training=training)
+        return reconstruction_loss(x, logits), kl_divergence(z_mean, z_log_var)
 
-    def descend(self, x: KerasTensor, weight: KerasTensor) -> Pair:
-        """One optimizer step on one batch; returns the two terms summed over its images."""
+    def objective(self, x: KerasTensor, training: bool = False) -> tuple[KerasTensor, ...]:
+        """The loss of a batch but for losses of layers, and its two terms: nats an image."""
+        reconstruction, kl = map(ops.mean, self.terms(x, training))
+        return reconstruction + self.beta * kl, reconstruction, kl
+
+    def train_step(self, data: tuple) -> dict:
+        """One optimizer step on one batch; returns the means of the epoch so far."""
+        x = self.prepare(_batch(data))
         with tf.GradientTape() as tape:
-            reconstruction, kl = (ops.sum(term * weight) for term in self.terms(x))
-            loss = (reconstruction + self.beta * kl) / ops.sum(weight)
+            loss = self._count(x, training=True)
+            scaled = self.optimizer.scale_loss(loss)
         variables = self.trainable_variables
-        self.optimizer.apply(tape.gradient(loss, variables), variables)
-        return reconstruction, kl
+        self.optimizer.apply(tape.gradient(scaled, variables), variables)
+        return self.get_metrics_result()
 
-    def train_step(self, chunk: Pair) -> dict:
-        """A step on every batch of a chunk, in one call, compiled by XLA as a whole."""
-        # Made anew whenever Keras traces this step, so that `compile` always takes effect.
-        steps = tf.function(self.descend_chunk, jit_compile=True, autograph=False)
-        with _no_stop():
-            reconstruction, kl = steps(*chunk)
-        count = ops.sum(chunk[1])
-        return self._report(reconstruction / count, kl / count, count)
+    def test_step(self, data: tuple) -> dict:
+        """The loss of one batch; returns the means so far."""
+        self._count(self.prepare(_batch(data)), training=False)
+        return self.get_metrics_result()
 
-    def descend_chunk(self, x: KerasTensor, weight: KerasTensor) -> Pair:
-        """`descend` on every batch of a chunk, one after the other; returns the sums."""
+    def _count(self, x: KerasTensor, training: bool) -> KerasTensor:
+        """The loss of a batch, which has been added to the means."""
+        loss, *terms = self.objective(x, training)
+        loss += sum(ops.cast(each, "float32") for each in self.losses)
+        for mean, value in zip(self.means, (loss, *terms), strict=True):
+            mean.update_state(value, sample_weight=ops.shape(tree.flatten(x)[0])[0])
+        return loss
 
-        def step(i: KerasTensor, reconstruction: KerasTensor, kl: KerasTensor) -> tuple:
-            batch = self.descend(self.prepare(tree.map_structure(lambda a: a[i], x)), weight[i])
-            return i + 1, reconstruction + batch[0], kl + batch[1]
-
-        batches = ops.sum(ops.cast(weight[:, 0], "int32"))  # a batch of padding is no step
-        return tf.while_loop(lambda i, *_: i < batches, step, [0, 0.0, 0.0])[1:]
-
-    def test_step(self, chunk: Pair) -> dict:
-        """The loss of a chunk, all its images at once."""
-        x, weight = chunk
-        x = tree.map_structure(lambda a: ops.reshape(a, (-1, *a.shape[2:])), x)
-        with _no_stop():
-            return self._report(*self.terms(self.prepare(x)), ops.ravel(weight))
-
-    def _report(self, reconstruction: KerasTensor, kl: KerasTensor, weight: KerasTensor) -> dict:
-        values = (reconstruction + self.beta * kl, reconstruction, kl)
-        for mean, value in zip(self.means, values, strict=True):
-            mean.update_state(value, sample_weight=weight)
-        return {mean.name: mean.result() for mean in self.means}
-
-    def fit(
-        self,
-        x: np.ndarray,
-        batch_size: int = 32,
-        epochs: int = 1,
-        validation_data: np.ndarray | None = None,
-        callbacks: list | None = None,
-        seed: int | None = None,
-        **kwargs,
-    ) -> keras.callbacks.History:
-        """Keras's `fit` on images (n, 784); `validation_data` are images too.
-
-        `seed` fixes the order of the images; None follows `keras.utils.set_random_seed`.
-        Interrupted, it leaves the epochs that are done in `history`, and the weights as they
-        are, from which the next `fit` goes on. To lose at most an epoch if the process dies,
-        add `keras.callbacks.BackupAndRestore(folder, double_checkpoint=True)`.
-
-        Raises:
-            TypeError, ValueError: images that are none (see `check_images`).
-        """
-        check_whole("epochs", epochs, 1)
-        if validation_data is not None:
-            validation_data = self.chunks(
-                self.check(validation_data, "validation_data"), batch_size
-            )
-        shown = [Progress()] if get_ipython() is not None and "verbose" not in kwargs else []
-        try:
-            return super().fit(
-                self.chunks(self.check(x), batch_size, shuffle=True, seed=seed),
-                epochs=epochs,
-                validation_data=validation_data,
-                callbacks=[*(callbacks or []), *shown],
-                shuffle=False,
-                **{"verbose": 0, **kwargs},
-            )
-        except KeyboardInterrupt:
-            for progress in shown:
-                progress.stop()
-            raise
-
-    def evaluate(self, x: np.ndarray, batch_size: int = 32, **kwargs) -> dict | list:
-        """Keras's `evaluate` on images (n, 784): a dict, in nats an image.
-
-        Raises:
-            TypeError, ValueError: images that are none (see `check_images`).
-        """
-        if not isinstance(x, Chunks):  # `fit` hands over its validation chunks
-            x = self.chunks(self.check(x), batch_size)
-        return super().evaluate(x, **{"verbose": 0, "return_dict": True, **kwargs})
+    @property
+    def metrics(self) -> list:
+        """The means of loss and terms, and the metrics of layers."""
+        return list({metric.name: metric for metric in super().metrics}.values())
 
     def get_config(self) -> dict:
         """Encoder, decoder and beta, as `keras.saving` stores them."""
         serialize = keras.saving.serialize_keras_object
         parts = {"encoder": serialize(self.encoder), "decoder": serialize(self.decoder)}
-        return {"name": self.name, "beta": self.beta, **parts}
+        return {**super().get_config(), "beta": self.beta, **parts}
 
     @classmethod
     def from_config(cls, config: dict) -> "VAE":
@@ -247,34 +163,60 @@ class VAE(keras.Model):
         return cls(**{**config, **built})
 
 
+def _batch(data: KerasTensor | tuple) -> KerasTensor | tuple:
+    """What is x in the data of a step: (x,), (x, None, None), or x itself, a pair of them, too."""
+    return data[0] if isinstance(data, tuple) and len(data) != 2 else data
+
+
 def build_vae(latent_dim: int = 2, beta: float = 1.0, seed: int | None = None) -> VAE:
     """The course's model: 784-64-latent_dim-64-784, ready for `fit` with Adam at 1e-3.
+
+    A seed fixes its weights, its noise, and the order in which `fit` goes through images: the
+    weights and the order that `keras.utils.set_random_seed(seed)` before the call would give.
 
     Raises:
         ValueError: `latent_dim` below 1, or `beta` below 0.
     """
     encoder = add_sampling(build_encoder(latent_dim), Sampling(seed, name="z"))
-    return compile_with_adam(VAE(encoder, build_decoder(latent_dim), beta))
+    return compile_with_adam(VAE(encoder, build_decoder(latent_dim), beta), seed=seed)
 
 
-def compile_with_adam(vae: VAE, learning_rate: float | LearningRateSchedule = 1e-3) -> VAE:
-    """Return `vae`, compiled with Keras's Adam, whose state can be saved at once."""
+def compile_with_adam(
+    vae: VAE, learning_rate: float | LearningRateSchedule = 1e-3, seed: int | None = None
+) -> VAE:
+    """Return `vae`, compiled with Keras's Adam, whose state can be saved at once.
+
+    A seed draws the weights anew and fixes the order of `fit`, as `build_vae` says.
+    """
     if not isinstance(learning_rate, LearningRateSchedule):
         learning_rate = check_real(learning_rate, "learning_rate")
     vae.compile(optimizer=keras.optimizers.Adam(learning_rate))
     vae.optimizer.build(vae.trainable_variables)
+    if seed is not None:
+        stream = vae.stream = random.Random(check_whole("seed", seed, 0))
+        draw_kernels(vae, lambda _: stream.randint(1, 10**9))  # as Keras asks for its seeds
     return vae
 
 
+def draw_kernels(vae: VAE, seed_of: Callable[[int], int]) -> None:
+    """Draw the weights of all layers as Keras does (Glorot), layer k from the seed seed_of(k)."""
+    for k, variable in enumerate(vae.trainable_variables):
+        if len(variable.shape) == 2:
+            variable.assign(keras.initializers.GlorotUniform(seed_of(k))(variable.shape))
+
+
 def load_vae(path: str | Path) -> VAE:
-    """The model that `vae.save(path)` stored. Nothing in the file is run as code.
+    """The model of the course that `vae.save(path)` stored. Nothing in the file is run as code.
 
     Raises:
-        FileNotFoundError, OSError: the file is missing, cut short, altered, or no VAE.
+        FileNotFoundError, OSError: the file is missing, cut short, altered, of another format,
+            no VAE, or one with classes that are not known here.
     """
     name, advice = Path(path).name, "restore it, or train again and store with vae.save"
     if not Path(path).is_file():
         raise FileNotFoundError(f"path: {name} is missing; {advice}")
+    for module in ("beta", "conditional", "deeper", "evaluation", "published"):
+        import_module(f"helpers.{module}")  # whose models Keras then knows
     try:
         with ZipFile(path) as archive:  # HDF5 may skip bytes, and then no checksum is compared
             if broken := archive.testzip():

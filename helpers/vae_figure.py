@@ -1,7 +1,7 @@
 """The figure of the whole VAE, with the part marked that a notebook is about."""
 
 from helpers.data import load_mnist
-from helpers.figures import show
+from helpers.figures import as_designed, show
 
 import matplotlib.pyplot as plt
 from matplotlib.patches import FancyBboxPatch
@@ -99,6 +99,7 @@ def draw_ways(ax: plt.Axes, gradients: bool, label: bool) -> None:
         draw_way(ax, (right["label"], y["top"]), *way)
 
 
+@as_designed
 def show_vae(topic: str) -> None:
     """Draw the whole VAE and mark the part that the notebook of `topic` is about.
 

@@ -14,7 +14,7 @@ from helpers.argument_checks import (
     check_whole,
 )
 from helpers.decoder import decode
-from helpers.figures import DIGIT_COLOURS
+from helpers.figures import DIGIT_COLOURS, as_designed, on_paper
 
 from collections.abc import Sequence
 
@@ -27,6 +27,7 @@ from scipy.stats import norm
 LATENT_AXES = {"xlabel": "z[0], first latent dimension", "ylabel": "z[1], second latent dimension"}
 
 
+@as_designed
 def plot_latent(ax: plt.Axes, z: np.ndarray, labels: np.ndarray, size: float = 14) -> None:
     """Scatter points z (n, 2), each drawn as the digit that labels (n,) says it is.
 
@@ -35,6 +36,7 @@ def plot_latent(ax: plt.Axes, z: np.ndarray, labels: np.ndarray, size: float = 1
     """
     z = check_numbers(z, "z", "n", 2)
     labels, size = check_labels(labels, len(z), "labels"), check_real(size, "size")
+    on_paper(ax)
     names = np.unique(labels)
     centres = np.array([np.median(z[labels == name], axis=0) for name in names]).reshape(-1, 2)
     names_at = spread(centres, 0.08 * np.ptp(z, axis=0).max() if len(z) else 0.0)
@@ -59,6 +61,7 @@ def spread(points: np.ndarray, gap: float) -> np.ndarray:
     return points
 
 
+@as_designed
 def plot_posteriors(
     ax: plt.Axes, z_mean: np.ndarray, z_log_var: np.ndarray, deviations: float = 2.0
 ) -> None:
@@ -69,6 +72,7 @@ def plot_posteriors(
     """
     z_mean, z_log_var = check_clouds(z_mean, z_log_var, 2)
     deviations = check_real(deviations, "deviations")
+    on_paper(ax)
     width, height = 2 * deviations * np.exp(z_log_var / 2).T
     ellipses = EllipseCollection(
         width, height, np.zeros(len(width)), units="xy", offsets=z_mean,
@@ -124,6 +128,7 @@ def manifold(
     return images.reshape(n, n, 28, 28).swapaxes(1, 2).reshape(28 * n, 28 * n)
 
 
+@as_designed
 def plot_manifold(ax: plt.Axes, decoder: keras.Model, n: int = 30) -> None:
     """Draw `manifold` with the z of some columns and rows along its axes.
 
@@ -131,6 +136,7 @@ def plot_manifold(ax: plt.Axes, decoder: keras.Model, n: int = 30) -> None:
         ValueError: as `manifold`.
     """
     n = check_whole("n", n, 2)
+    on_paper(ax)
     ax.imshow(manifold(decoder, n))
     at = np.linspace(0, n - 1, 5).round().astype(int)
     grid = manifold_grid(n)
@@ -139,6 +145,7 @@ def plot_manifold(ax: plt.Axes, decoder: keras.Model, n: int = 30) -> None:
     ax.set(**LATENT_AXES)
 
 
+@as_designed
 def plot_rows(rows: Sequence[np.ndarray], names: Sequence[str]) -> None:
     """Draw rows of images, each (n, 784), one row under another with its name.
 

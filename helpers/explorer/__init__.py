@@ -5,7 +5,8 @@ Its page gets the weights of the decoder and the codes of some test digits.
 
 from helpers.argument_checks import as_array, check_images, check_labels, check_numbers
 from helpers.data import scale
-from helpers.figures import DIGIT_COLOURS, figure_png, picture_metadata
+from helpers.decoder import check_logits
+from helpers.figures import DIGIT_COLOURS, as_designed, figure_png, picture_metadata
 from helpers.training import VAE
 from helpers.visualization import plot_latent, plot_manifold
 
@@ -21,12 +22,15 @@ import matplotlib.pyplot as plt
 import numpy as np
 import traitlets
 from PIL import Image
+from scipy.special import expit
 
 FOLDER = Path(__file__).parent
 MODULES = ("decoder", "pictures", "plane", "explorer")  # of the page, each after those it imports
 DIGITS = 400  # how many test digits lie on the plane
 COLUMNS = 20  # of the sheet that holds their pictures
-ACTIVATIONS = ("linear", "relu", "sigmoid", "tanh")  # what decoder.js can compute
+ACTIVATIONS = {  # what decoder.js can compute
+    "linear": lambda v: v, "relu": lambda v: np.maximum(v, 0), "sigmoid": expit, "tanh": np.tanh,
+}  # fmt: skip
 ALT = (
     "A still of the latent explorer of {name}, which shows the picture of any point that is "
     "pointed at: a map of {n} test digits on the latent plane, each drawn as its digit, beside a "
@@ -63,9 +67,13 @@ def dense_layers(decoder: keras.Model) -> list[keras.layers.Dense]:
     """The layers of a decoder from z (n, 2) to logits, in their order.
 
     Raises:
-        ValueError: it is no chain of Dense layers of `ACTIVATIONS`, or z has not 2 dimensions.
+        ValueError: it is no chain of Dense layers of `ACTIVATIONS`, z has not 2 dimensions, or
+            it ends in probabilities.
     """
     layers = [layer for layer in decoder.layers if not isinstance(layer, keras.layers.InputLayer)]
+    if len(decoder.inputs) != 1 or decoder.inputs[0].shape[-1] != 2:
+        shapes = [tuple(z.shape) for z in decoder.inputs]
+        raise ValueError(f"vae: expected a decoder of one z of 2 dimensions, got inputs {shapes}")
     for layer in layers:
         name = getattr(getattr(layer, "activation", None), "__name__", "none")
         if not isinstance(layer, keras.layers.Dense) or name not in ACTIVATIONS:
@@ -76,7 +84,24 @@ def dense_layers(decoder: keras.Model) -> list[keras.layers.Dense]:
     if len(decoder.inputs) != 1 or decoder.inputs[0].shape[-1] != 2:
         shapes = [tuple(z.shape) for z in decoder.inputs]
         raise ValueError(f"vae: expected a decoder of one z of 2 dimensions, got inputs {shapes}")
+    z = values = np.random.default_rng(0).normal(size=(9, 2)).astype("float32")
+    for layer in layers:  # as the page will
+        kernel, bias = weights_of(layer)
+        if values.shape[1] == len(kernel):
+            values = ACTIVATIONS[layer.activation.__name__](values @ kernel + bias)
+    logits = check_logits(decoder(z))
+    if values.shape != logits.shape or not np.allclose(values, logits, 1e-5, 1e-4):
+        raise ValueError(
+            "vae: expected a decoder that is its Dense layers, one after the other, in float32, "
+            "got one that computes something else"
+        )
     return layers
+
+
+def weights_of(layer: keras.layers.Dense) -> tuple[np.ndarray, np.ndarray]:
+    """Kernel (inputs, units) and bias (units,) of a layer, zeros if it has none."""
+    bias = np.zeros(layer.units) if layer.bias is None else layer.bias
+    return np.asarray(layer.kernel), np.asarray(bias)
 
 
 def floats(*arrays: np.ndarray) -> bytes:
@@ -120,12 +145,14 @@ class Explorer(anywidget.AnyWidget):
         z_mean, z_log_var = vae.encoder.predict(scale(self.x), verbose=0)[:2]
         with self.hold_sync():
             self.layers = [[*map(int, d.kernel.shape), d.activation.__name__] for d in layers]
-            self.weights = floats(*(w for layer in layers for w in layer.get_weights()))
+            self.weights = floats(*(w for layer in layers for w in weights_of(layer)))
             self.codes = floats(np.hstack([check_numbers(z_mean, "z_mean", "n", 2), z_log_var]))
             self.loaded = self.chosen
 
+    @as_designed
     def _repr_mimebundle_(self, **kwargs: object) -> tuple[dict, dict]:
-        """The widget, and a still picture for where no widget can run."""
+        """The widget of the models as they are now, and a still for where no widget can run."""
+        self.load()
         data, metadata = super()._repr_mimebundle_(**kwargs)
         z_mean = np.frombuffer(self.codes, "<f4").reshape(-1, 4)[:, :2]
         labels = np.array(self.labels)

@@ -70,8 +70,8 @@ def test_objective_charges_each_unit_for_free_nats_at_least():
 
 @pytest.fixture
 def batch(mnist):
-    """Six images, of which the last is padding, and their weights."""
-    return mnist.x_train[:6].astype("float32") / 255, np.array([1, 1, 1, 1, 1, 0], "float32")
+    """Six images."""
+    return (mnist.x_train[:6].astype("float32") / 255,)
 
 
 def build(**knobs):
@@ -97,7 +97,9 @@ def plain_gradient(vae, x, reconstruction_weight=1.0, beta=1.0, free_nats=0.0):
 
 def descent(vae, batch):
     """How far one step moves each weight, and the two terms that it reports."""
-    before, terms = vae.get_weights(), vae.descend(*batch)
+    vae.reset_metrics()
+    before, logs = vae.get_weights(), vae.train_step((batch[0][:5],))
+    terms = [5 * float(logs[name]) for name in ("reconstruction_loss", "kl_divergence")]
     return [a - b for a, b in zip(before, vae.get_weights(), strict=True)], terms
 
 

@@ -4,7 +4,7 @@ from helpers import conditional
 from helpers.conditional import ConditionalVAE, build_conditional_decoder, build_conditional_encoder
 from helpers.decoder import build_decoder
 from helpers.encoder import build_encoder
-from helpers.training import Chunks
+from helpers.fused import Batches
 from tests.fast import test_training as training
 
 import keras
@@ -171,10 +171,11 @@ def test_fit_equals_plain_training(pair):
 
 def test_chunks_keep_each_label_with_its_image(mnist):
     x, y = mnist.x_train[:300], mnist.y_train[:300]
-    chunks = Chunks((x, y), 32, shuffle=True, seed=0)
-    (images, labels), weight = chunks[0]
-    np.testing.assert_array_equal(images[weight == 1], x[chunks.order])
-    np.testing.assert_array_equal(labels[weight == 1], y[chunks.order])
+    batches = Batches((x, y), 32, True, 0, True, lambda rows, rng: rows)
+    (images, labels), count = batches[0]
+    rows = np.reshape(images, (-1, 784))[:count]
+    np.testing.assert_array_equal(rows, x[batches.order])
+    np.testing.assert_array_equal(np.ravel(labels)[:count], y[batches.order])
 
 
 def test_evaluate_equals_a_direct_computation(pair):

@@ -2,7 +2,7 @@
 
 from helpers import conditional, decoder, encoder, evaluation
 from helpers.sampling import Sampling, add_sampling
-from helpers.training import VAE, Chunks
+from helpers.training import VAE
 from tests.repository import ROOT
 
 import ast
@@ -89,17 +89,16 @@ def test_training(x):
     """Both classes of the notebook take the steps that the helper takes."""
     notebook = defined("05_training")
     builds = [notebook["StepwiseVAE"], notebook["FusedVAE"], VAE]
-    chunk = Chunks(x, batch_size=32)[0]  # as `fit` would cut, unshuffled
     weights = []
     for build in builds:
         keras.utils.set_random_seed(0)
         with_z = add_sampling(encoder.build_encoder(), Sampling(seed=0, name="z"))
         model = build(with_z, decoder.build_decoder(), beta=3.0)
         model.compile(optimizer="adam", jit_compile=True)
-        if build is builds[0]:
-            model.fit(x, batch_size=32, shuffle=False, verbose=0)
+        if build is builds[1]:
+            model.train_step(x.reshape(-1, 32, 784))
         else:
-            model.train_step(chunk[0] if build is builds[1] else chunk)
+            model.fit(x, batch_size=32, shuffle=False, verbose=0)
         weights.append(model.get_weights())
     for stepwise, *others in zip(*weights, strict=True):
         for other in others:

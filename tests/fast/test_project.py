@@ -29,8 +29,9 @@ from packaging.utils import canonicalize_name
 
 PAGES = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
 COURSE_ORDER = (
-    "argument_checks data figures vae_figure progress_line encoder sampling decoder loss training "
-    "published visualization explorer on_dask sweep beta evaluation deeper conditional exercises"
+    "argument_checks data figures vae_figure progress_line encoder sampling decoder loss fused "
+    "training published visualization explorer on_dask sweep beta evaluation deeper conditional "
+    "exercises"
 ).split()
 # In pieces, so that this file does not name what no file may name.
 REGISTRIES = ("pypi|org", "npmjs|com", "npmjs|org", "python|hosted", "anaconda|org", "anaconda|com")

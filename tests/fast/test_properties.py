@@ -7,7 +7,7 @@ in many dresses (dtype, layout, container), and then hostile things in place of 
 from helpers import argument_checks as checks
 from helpers import beta, conditional, data, decoder, deeper, evaluation, explorer, loss, published
 from helpers import visualization as vis
-from helpers.encoder import build_encoder
+from helpers.encoder import as_pixels, build_encoder
 from helpers.sampling import Sampling
 from helpers.training import build_vae, compile_with_adam
 from tests.fast.test_decoder import logits_of
@@ -29,7 +29,7 @@ from PIL import Image
 from scipy import special, stats
 
 MODULES = "argument_checks beta conditional data decoder deeper encoder evaluation explorer loss "
-MODULES += "on_dask published sampling sweep training visualization"
+MODULES += "fused on_dask published sampling sweep training visualization"
 QUICK = settings(
     derandomize=True, deadline=None, max_examples=12, database=None,
     suppress_health_check=list(HealthCheck), phases=[Phase.generate],
@@ -280,7 +280,7 @@ def made(build, *attributes):
 def build_deep_vae(batch_size, learning_rate, epochs, seed, images):
     setting = deeper.DeepSetting((8,), "relu", batch_size, learning_rate)
     vae = deeper.build_deep_vae(setting._replace(epochs=epochs, seed=seed, images=images))
-    return vae.optimizer.learning_rate, vae.knobs[2]
+    return vae.optimizer.learning_rate, vae.warm_up
 
 
 def rate_schedule(peak, steps, warm_up):
@@ -302,6 +302,7 @@ ANSWERS = {
     "check_real": (lambda value: checks.check_real(value, "value"), float, BETA),
     "check_widths": (lambda widths: deeper.check_widths([3, widths]), lambda _: None, DIM),
     "scale": (data.scale, np.asarray, images()),
+    "as_pixels": (as_pixels, np.asarray, images()),
     "binarise": (lambda x, rng: evaluation.binarise(x, rng), binarised, images(), SEED),
     "load_mnist": (lambda validation: len(data.load_mnist(validation).x_val), int, whole(0, 127)),
     "reconstruction_loss": (
@@ -390,10 +391,13 @@ SLOW_ONES = BUILDERS | {"fit_gaussians", "explore", "load_mnist", "audit", "comp
 LEFT_OUT = {
     "objective": "a line of the compiled training step: scalars in, a scalar out",
     **dict.fromkeys(("check_match", "compose", "add_sampling", "dense_layers"), "models alone"),
+    **dict.fromkeys(("weights_of", "draw_kernels"), "models alone"),
     **dict.fromkeys(("train", "train_binary", "train_deep", "sweep"), "minutes: own tests"),
     "results_on_dask": "what a sweep does on Dask",
     **dict.fromkeys(("workers_that_fit", "load_vae", "script"), "no numbers to take"),
-    **dict.fromkeys(("as_array", "as_tensor", "as_clouds", "check_on_plane"), "in others"),
+    **dict.fromkeys(
+        ("as_array", "as_tensor", "check_logits", "as_clouds", "check_on_plane"), "in others"
+    ),
 }
 
 
@@ -608,7 +612,7 @@ def trained():
     def weights_after(x):
         for variable, value in zip(state(vae), start, strict=True):
             variable.assign(value)
-        history = vae.fit(x, np.uint8(4), seed=np.int64(2)).history
+        history = vae.fit(x, batch_size=np.uint8(4), seed=np.int64(2)).history
         return np.concatenate([w.ravel() for w in vae.get_weights()]), history["loss"]
 
     return x, weights_after, weights_after(np.float32(x))
@@ -625,7 +629,7 @@ def test_training_is_the_same_in_any_dress(dtype, layout):
 def test_training_stays_finite(latent_dim, beta):
     vae = build_vae(latent_dim, beta, seed=1)
     x = np.random.default_rng(0).integers(0, 256, (9, 784), "uint8")
-    history = vae.fit(x, 4, 2, seed=1).history
+    history = vae.fit(x, batch_size=4, epochs=2, seed=1).history
     assert all(np.isfinite(values).all() for values in history.values())
     assert all(np.isfinite(variable.numpy()).all() for variable in vae.trainable_variables)
 
