@@ -39,15 +39,17 @@ as_designed = plt.style.context(["default", STYLE])
 
 def on_paper(ax: plt.Axes) -> None:
     """Give axes the look of the course, whatever style they were made in."""
+    font = {"color": "black", "family": "sans-serif", "weight": "normal"}
+    ticks = {"colors": "black", "direction": "out", "length": 3.5, "width": 0.8, "pad": 3.5}
     ax.figure.set_facecolor("white")
     ax.set_facecolor("white")
-    ax.tick_params(colors="black", labelsize="medium", direction="out")
+    ax.set_axisbelow("line")
     ax.grid(visible=False)
-    ax.spines[:].set_color("black")
+    ax.tick_params(**ticks, labelsize="medium", labelfontfamily="sans-serif")
+    ax.spines[:].set(color="black", linewidth=0.8)
     ax.spines[["top", "right"]].set_visible(False)
-    for text in (ax.title, ax.xaxis.label, ax.yaxis.label):
-        text.set(color="black", fontsize="medium")
-    ax.title.set_fontsize("large")
+    for text, size in ((ax.title, "large"), (ax.xaxis.label, "medium"), (ax.yaxis.label, "medium")):
+        text.set(**font, size=size)
 
 
 def show(alt: str) -> None:

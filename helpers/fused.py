@@ -50,6 +50,10 @@ def _length(x: Arrays) -> int:
     return len(tree.flatten(x)[0])
 
 
+def _rows(x: Arrays, part: object) -> Arrays:
+    return tree.map_structure(lambda a: a[part], x)
+
+
 def _arguments(method: Callable, *args: object, **kwargs: object) -> dict:
     """The arguments of a call of a method of Keras by their names, those refused left out."""
     bound = inspect.signature(method).bind(*args, **kwargs)
@@ -105,7 +109,7 @@ class Batches:
             self.rng.shuffle(self.order)
         size = self.shape[0] * self.shape[1]
         chosen = self.order[i * size : (i + 1) * size]
-        rows = self.shown(tree.map_structure(lambda a: a[chosen], self.x), self.rng)
+        rows = self.shown(_rows(self.x, chosen), self.rng)
 
         def filled(rows: np.ndarray) -> KerasTensor:
             whole = np.zeros((size, *rows.shape[1:]), rows.dtype)
@@ -124,8 +128,8 @@ class Fused(keras.Model):
     `check`. What is computed is what Keras computes. Where something is to happen at each
     batch, they go batch by batch, as Keras does: for a callback that asks to be called at
     batches, Keras's bar (`verbose=1`) among them, with `steps_per_epoch`, `validation_steps`
-    or `steps`, and if `compile` is told `run_eagerly`, `jit_compile=False` (which leaves XLA
-    out) or `steps_per_execution`. That is slower.
+    or `steps`, with a `train_step` of a student's own, and if `compile` is told `run_eagerly`,
+    `jit_compile=False` (which leaves XLA out) or `steps_per_execution`. That is slower.
     """
 
     def __init__(self, **kwargs) -> None:
@@ -171,7 +175,7 @@ class Fused(keras.Model):
         @tf.function(jit_compile=True, autograph=False)
         def many(chunk: KerasTensor, batches: KerasTensor) -> dict:
             def body(i: KerasTensor) -> KerasTensor:
-                step((tree.map_structure(lambda rows: rows[i], chunk),))
+                step((_rows(chunk, i),))
                 return i + 1
 
             with _no_stop():
@@ -189,10 +193,12 @@ class Fused(keras.Model):
             if batches:
                 logs = many(chunk, tf.constant(batches))
             if left:  # the last batch is shorter
-                rows = tree.map_structure(lambda rows: rows[batches, :left], chunk)
-                logs = one(iter([(rows,)]))
+                last = _rows(chunk, np.s_[batches : batches + 1, :left])
+                logs = many(last, tf.constant(1))
             return logs
 
+        # TensorFlow counts the calls of one model's function and of the next one's together.
+        many._omit_frequent_tracing_warning = True
         return function
 
     def _numbers(self, *arguments: object) -> tf.data.Dataset:
@@ -223,8 +229,9 @@ class Fused(keras.Model):
             for hook in HOOKS
         )
         limit = getattr(keras.config, "max_steps_per_epoch", lambda: None)()
+        own = {self.train_step.__module__, self.test_step.__module__} != {"helpers.training"}
         alone = self.run_eagerly or not self.jit_compile or self.steps_per_execution != 1
-        return not (alone or limit or hooked or steps or given.get("validation_steps"))
+        return not (alone or own or limit or hooked or steps or given.get("validation_steps"))
 
     def fit(self, *args, seed: int | None = None, **kwargs) -> keras.callbacks.History:
         """Keras's `fit` on images (n, 784); `validation_data` are images too.
@@ -249,8 +256,7 @@ class Fused(keras.Model):
             x, most = given["x"], _length(given["x"]) - 1
             at = int((most + 1) * (1 - share))
             check_whole("validation_split: images left", at, 1, most)
-            held_out = tree.map_structure(lambda a: a[at:], x)
-            given["x"] = tree.map_structure(lambda a: a[:at], x)
+            given["x"], held_out = _rows(x, np.s_[:at]), _rows(x, np.s_[at:])
         progress = [Progress()] if given["verbose"] == "auto" else []
         callbacks = [*tree.flatten(given["callbacks"] or []), *progress]
         chunks = self._watching(given, callbacks, epochs, given["steps_per_epoch"])

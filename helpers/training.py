@@ -7,6 +7,7 @@ from helpers.fused import Fused
 from helpers.loss import kl_divergence, reconstruction_loss
 from helpers.sampling import Sampling, add_sampling
 
+import json
 import random
 from collections.abc import Callable
 from importlib import import_module
@@ -217,12 +218,23 @@ def load_vae(path: str | Path) -> VAE:
         raise FileNotFoundError(f"path: {name} is missing; {advice}")
     for module in ("beta", "conditional", "deeper", "evaluation", "published"):
         import_module(f"helpers.{module}")  # whose models Keras then knows
+    if Path(path).suffix != ".keras":
+        raise OSError(f"path: {name} is of another format; expected a file of vae.save, *.keras")
+    kind = ""
     try:
         with ZipFile(path) as archive:  # HDF5 may skip bytes, and then no checksum is compared
             if broken := archive.testzip():
                 raise BadZipFile(broken)
+            stored = json.loads(archive.read("config.json"))
+        if keras.saving.get_registered_object(stored["registered_name"]) is None:
+            kind = stored["class_name"] if not stored["module"].startswith("keras") else ""
         model = keras.saving.load_model(path, safe_mode=True)
     except Exception as error:  # what is not a model of Keras can raise anything
+        if kind:
+            raise OSError(
+                f"path: {name} holds a {kind}, which is not known here; define that class first, "
+                "with keras.saving.register_keras_serializable"
+            ) from error
         raise OSError(f"path: {name} is damaged, or not to be trusted; {advice}") from error
     if not isinstance(model, VAE):
         raise OSError(f"path: {name} is a {type(model).__name__}, not a VAE; {advice}")
