@@ -18,6 +18,8 @@ import pytest
 import tensorflow as tf
 from keras import layers, optimizers, regularizers
 
+# Keras says that steps_per_epoch asked for more than there is.
+QUIET = pytest.mark.filterwarnings("ignore:.*ran out of data")
 CONFIGURATIONS, PROGRAMS = 28, 8
 X = np.random.default_rng(0).beta(0.3, 0.7, (26, 784)).astype("float32")
 
@@ -451,7 +453,7 @@ def run(number, programs, folder, monkeypatch, kind=VAE):
     return done, together
 
 
-@pytest.mark.filterwarnings("ignore:.*ran out of data", "ignore:.*supported by the optimizer")
+@QUIET
 @pytest.mark.parametrize("number", range(CONFIGURATIONS))
 def test_a_program_gives_what_plain_keras_gives(number, tmp_path, monkeypatch):
     done, together = run(number, PROGRAMS, tmp_path, monkeypatch)
@@ -462,3 +464,54 @@ def test_a_program_gives_what_plain_keras_gives(number, tmp_path, monkeypatch):
 
 def test_there_are_at_least_200_programs():
     assert CONFIGURATIONS * PROGRAMS >= 200
+
+
+@keras.saving.register_keras_serializable("oracle")
+class Frozen(VAE):
+    """Uses the beta that it was built with."""
+
+    def objective(self, x, training=False):
+        reconstruction, kl = (tf.reduce_mean(term) for term in self.terms(x, training))
+        return reconstruction + 1.5 * kl, reconstruction, kl
+
+
+@keras.saving.register_keras_serializable("oracle")
+class Untold(VAE):
+    """Does not tell its layers that it trains."""
+
+    def terms(self, x, training=False):
+        return super().terms(x)
+
+
+@keras.saving.register_keras_serializable("oracle")
+class Unpenalised(VAE):
+    """Leaves out what layers add to the loss."""
+
+    losses = ()
+
+
+def chunks_as_steps(self, given, *arguments):
+    """Hands chunks to Keras whatever is asked of batches, so that Keras counts chunks."""
+    watching(self, given, *arguments)
+    return True
+
+
+watching = fused.Fused._watching
+
+
+@QUIET
+@pytest.mark.parametrize("fault", [Frozen, Untold, Unpenalised, chunks_as_steps])
+def test_the_oracle_finds_a_fault(fault, tmp_path, monkeypatch):
+    kind = VAE if fault is chunks_as_steps else fault
+    if fault is chunks_as_steps:
+        monkeypatch.setattr(fused.Fused, "_watching", fault)
+    found = []
+    for number in (1, 2, 4, 6, 7):
+        place = tmp_path / str(number)
+        place.mkdir()
+        try:
+            run(number, 4, place, monkeypatch, kind)
+        except AssertionError as error:
+            found.append(str(error))
+            break
+    assert found and "configuration" in found[0]
