@@ -6,7 +6,7 @@ from helpers.decoder import build_decoder
 from helpers.encoder import build_encoder
 from helpers.loss import as_clouds, reconstruction_loss
 from helpers.sampling import Sampling, add_sampling
-from helpers.training import VAE, Knob, compile_with_adam, draw_kernels
+from helpers.training import VAE, compile_with_adam, draw_kernels, knob
 
 import threading
 from typing import NamedTuple
@@ -93,7 +93,7 @@ class BetaVAE(VAE):
     (Sonderby et al. 2016, arXiv 1602.02282), and is evaluated without any of it but beta.
     """
 
-    reconstruction_weight, warm_up, beta_start, free_nats = Knob(), Knob(), Knob(), Knob()
+    reconstruction_weight, warm_up, beta_start, free_nats = map(knob, KNOBS[1:])
 
     def __init__(
         self,

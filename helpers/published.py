@@ -11,7 +11,7 @@ from helpers.decoder import build_decoder
 from helpers.encoder import build_encoder
 from helpers.loss import kl_divergence
 from helpers.sampling import Sampling, add_sampling
-from helpers.training import VAE, Knob, compile_with_adam
+from helpers.training import VAE, compile_with_adam, knob
 
 import keras
 import numpy as np
@@ -28,7 +28,7 @@ class PublishedSampling(Sampling):
         ValueError: `noise_std` or `exponent` is not above 0.
     """
 
-    noise_std, exponent = Knob(above=True), Knob(above=True)
+    noise_std, exponent = knob("noise_std", above=True), knob("exponent", above=True)
 
     def __init__(self, noise_std: float = 0.1, exponent: float = 1.0, **kwargs) -> None:
         """Create the layer; `seed` and `name` as for `Sampling`."""

@@ -7,8 +7,9 @@ from helpers.fused import Fused
 from helpers.loss import kl_divergence, reconstruction_loss
 from helpers.sampling import Sampling, add_sampling
 
-import json
 import random
+import re
+import warnings
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
@@ -24,35 +25,24 @@ Arrays = np.ndarray | tuple[np.ndarray, ...]
 Pair = tuple[KerasTensor, KerasTensor]
 
 
-class Knob:
+def knob(name: str, above: bool = False) -> property:
     """A number of a model or layer that can be changed at any time, compiled or not.
 
-    It is a float, and in a function that is being compiled a tensor, read anew at each call.
+    It is a float from 0 on, 0 itself not if `above`. In a function that is being compiled it
+    is a tensor, read anew at each call; elsewhere what is no such number raises ValueError.
     """
 
-    def __init__(self, above: bool = False) -> None:
-        """Take numbers from 0 on, 0 itself not if `above`."""
-        self.above = above
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        """Learn the name of the attribute."""
-        self.name = name
-
-    def __get__(self, owner: object, kind: type | None = None) -> "float | KerasTensor | Knob":
-        """The number."""
-        if owner is None:
-            return self
-        if self.name not in vars(owner):
-            raise AttributeError(self.name)
-        number, variable = vars(owner)[self.name]
+    def get(owner: object) -> float | KerasTensor | None:
+        number, variable = vars(owner).get(f"_{name}", (None, None))
         return number if tf.executing_eagerly() else variable.read_value()
 
-    def __set__(self, owner: object, value: float) -> None:
-        """Change the number, else raise ValueError."""
-        number = check_real(value, self.name, self.above)
-        _, variable = vars(owner).get(self.name) or (0, tf.Variable(number, False, dtype="float32"))
+    def turn(owner: object, value: float) -> None:
+        number, kept = check_real(value, name, above), vars(owner).get(f"_{name}")
+        variable = kept[1] if kept else tf.Variable(number, trainable=False, dtype="float32")
         variable.assign(number)
-        vars(owner)[self.name] = number, variable
+        vars(owner)[f"_{name}"] = number, variable
+
+    return property(get, turn)
 
 
 @keras.saving.register_keras_serializable("vae_course")
@@ -71,7 +61,7 @@ class VAE(Fused):
             decoder does not end in logits.
     """
 
-    beta = Knob()
+    beta = knob("beta")
 
     def __init__(
         self, encoder: keras.Model, decoder: keras.Model, beta: float = 1.0, **kwargs
@@ -128,8 +118,10 @@ class VAE(Fused):
         with tf.GradientTape() as tape:
             loss = self._count(x, training=True)
             scaled = self.optimizer.scale_loss(loss)
-        variables = self.trainable_variables
-        self.optimizer.apply(tape.gradient(scaled, variables), variables)
+        if variables := self.trainable_variables:
+            self.optimizer.apply(tape.gradient(scaled, variables), variables)
+        else:
+            warnings.warn("The model does not have any trainable weights.", stacklevel=2)
         return self.get_metrics_result()
 
     def test_step(self, data: tuple) -> dict:
@@ -220,22 +212,15 @@ def load_vae(path: str | Path) -> VAE:
         import_module(f"helpers.{module}")  # whose models Keras then knows
     if Path(path).suffix != ".keras":
         raise OSError(f"path: {name} is of another format; expected a file of vae.save, *.keras")
-    kind = ""
     try:
         with ZipFile(path) as archive:  # HDF5 may skip bytes, and then no checksum is compared
             if broken := archive.testzip():
                 raise BadZipFile(broken)
-            stored = json.loads(archive.read("config.json"))
-        if keras.saving.get_registered_object(stored["registered_name"]) is None:
-            kind = stored["class_name"] if not stored["module"].startswith("keras") else ""
         model = keras.saving.load_model(path, safe_mode=True)
     except Exception as error:  # what is not a model of Keras can raise anything
-        if kind:
-            raise OSError(
-                f"path: {name} holds a {kind}, which is not known here; define that class first, "
-                "with keras.saving.register_keras_serializable"
-            ) from error
-        raise OSError(f"path: {name} is damaged, or not to be trusted; {advice}") from error
+        unknown = re.search(r"Could not locate class '(\w+)'", str(error))
+        why = f", or holds a {unknown[1]}, a class to be defined first" if unknown else ""
+        raise OSError(f"path: {name} is damaged, or not to be trusted{why}; {advice}") from error
     if not isinstance(model, VAE):
         raise OSError(f"path: {name} is a {type(model).__name__}, not a VAE; {advice}")
     return model
