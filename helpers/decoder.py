@@ -25,6 +25,9 @@ def build_decoder(latent_dim: int = 2) -> keras.Model:
 
 def check_match(encoder: keras.Model, decoder: keras.Model) -> None:
     """Raise ValueError unless the encoder ends in z_mean, z_log_var, z that the decoder takes."""
+    for name, model in (("encoder", encoder), ("decoder", decoder)):
+        if not model.built:
+            raise ValueError(f"{name}: expected a model that begins with a keras.Input, got none")
     if len(encoder.outputs) != 3:
         raise ValueError(
             "encoder: expected three outputs, z_mean, z_log_var and z (see add_sampling), "

@@ -14,7 +14,8 @@ def as_pixels(x: KerasTensor) -> KerasTensor:
     Raises:
         TypeError, ValueError: neither bytes nor floats; where values are known, as `check_images`.
     """
-    x = tf.convert_to_tensor(check_images(x) if tf.executing_eagerly() else x)
+    checked = check_images(x) if tf.executing_eagerly() else x
+    x = x if tf.is_tensor(x) else tf.convert_to_tensor(checked)  # a tensor keeps its gradient
     if x.dtype != tf.uint8 and not x.dtype.is_floating:
         raise TypeError(f"x: expected uint8 or float images, got dtype {x.dtype.name}")
     return ops.cast(x, "float32") / (255 if x.dtype == tf.uint8 else 1)
@@ -36,7 +37,8 @@ class Encoder(keras.Model):
         Raises:
             TypeError, ValueError: images that are none (see `check_images`).
         """
-        check_images(x[0] if isinstance(x, (list, tuple)) else x)
+        if not isinstance(x, tf.data.Dataset):
+            check_images(x[0] if isinstance(x, (list, tuple)) else x)
         return super().predict(x, *args, **kwargs)
 
 

@@ -278,16 +278,18 @@ class Fused(keras.Model):
     def evaluate(self, *args, **kwargs) -> dict | list:
         """Keras's `evaluate` on images (n, 784); a dict, unless `return_dict` is False.
 
+        Nothing is shown unless `verbose` is 1 or 2.
+
         Raises:
             TypeError, ValueError: as `fit`.
         """
-        kwargs, opened = {"return_dict": True, **kwargs}, len(self._sources)
-        given = _arguments(keras.Model.evaluate, self, *args, **kwargs)
-        if not isinstance(given["x"], tf.data.Dataset):  # `fit` hands over numbers
-            given = self._checked(given)
-            chunks = self._watching(given, given["callbacks"], 1, given["steps"])
-            data = given["x"], given.pop("batch_size"), chunks, self.stream.getrandbits(64), False
-            given["x"] = self._numbers(*data)
+        if "_use_cached_eval_dataset" in kwargs:  # Keras's `fit` asks, and has data
+            return super().evaluate(*args, **kwargs)
+        opened, kwargs = len(self._sources), {"return_dict": True, **kwargs}
+        given = self._checked(_arguments(keras.Model.evaluate, self, *args, **kwargs))
+        chunks = self._watching(given, given["callbacks"], 1, given["steps"])
+        data = given["x"], given.pop("batch_size"), chunks, self.stream.getrandbits(64), False
+        given["x"] = self._numbers(*data)
         try:
             return keras.Model.evaluate(**given)
         finally:

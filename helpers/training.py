@@ -1,6 +1,6 @@
 """The model that trains, notebook 05, and how it is built, stored and loaded."""
 
-from helpers.argument_checks import PIXELS, check_images, check_real, check_whole
+from helpers.argument_checks import check_images, check_real, check_whole
 from helpers.decoder import build_decoder, check_match
 from helpers.encoder import as_pixels, build_encoder
 from helpers.fused import Fused
@@ -10,7 +10,7 @@ from helpers.sampling import Sampling, add_sampling
 import random
 import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib import import_module
 from pathlib import Path
 from zipfile import BadZipFile, ZipFile
@@ -54,7 +54,8 @@ class VAE(Fused):
     `beta` may be changed at any time. Losses of layers, regularisers say, are added. Wherever
     Keras takes x, and y, it takes images (n, 784), bytes or floats in [0, 1]; it reports loss,
     reconstruction_loss and kl_divergence in nats an image. Calling it maps such images to one
-    reconstruction (n, 784) each. How `fit` works is told by `Fused`.
+    reconstruction (n, 784) each; `fit` does not go through that call but through `terms` and
+    `objective`, as `Fused` tells.
 
     Raises:
         ValueError: `beta` is negative, the encoder's z does not fit the decoder, or the
@@ -68,15 +69,17 @@ class VAE(Fused):
     ) -> None:
         """Join an encoder with outputs z_mean, z_log_var, z and a decoder from z to logits."""
         super().__init__(**kwargs)
+        if type(self).compute_loss is not VAE.compute_loss:
+            VAE.compute_loss(self)
         check_match(encoder, decoder)
         self.encoder, self.decoder, self.beta = encoder, decoder, beta
         names = ("loss", "reconstruction_loss", "kl_divergence")
         self.means = [keras.metrics.Mean(name) for name in names]
-        self.build((None, PIXELS))
+        self.built = True  # encoder and decoder come with their weights
 
-    def build(self, input_shape: tuple) -> None:
-        """Mark the model as built: encoder and decoder come with their weights."""
-        self.built = True
+    def compute_loss(self, *args, **kwargs) -> None:
+        """Refused, since the loss is made in `objective`, which a subclass may override."""
+        raise NotImplementedError("compute_loss: a VAE makes its loss in objective; override that")
 
     def call(self, x: KerasTensor, training: bool | None = None) -> KerasTensor:
         """One reconstruction (n, 784) for each image, from one sampled z."""
@@ -88,8 +91,10 @@ class VAE(Fused):
 
         Subclasses may take more.
         """
-        if isinstance(x, tuple) and len(x) == 2:
-            x, y = x
+        if isinstance(x, (tf.data.Dataset, keras.utils.PyDataset, Iterator)):
+            raise TypeError(f"{name}: expected an array of images, got a {type(x).__name__}")
+        if isinstance(x, tuple) and len(x) in (1, 2):
+            x, y = x[0], x[-1]
             if x is not y and not np.array_equal(x, y):
                 raise ValueError(
                     f"{'y' if name == 'x' else name}: expected none, or the images themselves, "

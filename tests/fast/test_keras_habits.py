@@ -490,6 +490,78 @@ def test_a_file_that_holds_something_else_is_told_what_it_is(tmp_path):
             load_vae(tmp_path / name)
 
 
+# What a reader who knows Keras tried
+
+
+def test_a_gradient_reaches_the_picture(x):
+    vae, image = build_vae(seed=1), tf.Variable(scale(x[:2]))
+    for call in (vae, lambda images: vae.encoder(images)[0]):
+        with tf.GradientTape() as tape:
+            value = tf.reduce_sum(call(image))
+        assert np.abs(tape.gradient(value, image)).max() > 0
+
+
+def test_a_subclass_may_have_metrics_and_another_objective(x):
+    class Own(VAE):
+        def __init__(self, *parts):
+            super().__init__(*parts)
+            self.extra = keras.metrics.Mean("extra")
+
+        def objective(self, x, training=False):
+            loss, *terms = super().objective(x, training)
+            self.extra.update_state(7.0)
+            return 2 * loss, *terms
+
+    vae = Own(add_sampling(build_encoder()), build_decoder())
+    vae.compile("adam")
+    logs = vae.fit(x).history
+    assert logs["extra"] == [7.0]
+    terms = logs["reconstruction_loss"][0] + logs["kl_divergence"][0]
+    assert logs["loss"][0] == pytest.approx(2 * terms, rel=1e-5)
+
+
+def test_a_step_of_a_students_own_gives_his_logs(x):
+    class Own(VAE):
+        def train_step(self, data):
+            super().train_step(data)
+            return {"mine": tf.constant(3.0)}
+
+    vae = Own(add_sampling(build_encoder()), build_decoder())
+    vae.compile("adam")
+    assert vae.fit(x).history == {"mine": [3.0]}
+
+
+def test_a_loss_of_keras_is_refused_in_a_subclass_too():
+    class Own(VAE):
+        def compute_loss(self, *args, **kwargs):
+            return 0.0
+
+    with pytest.raises(NotImplementedError, match=r"^compute_loss: .* objective; override that"):
+        Own(add_sampling(build_encoder()), build_decoder())
+    with pytest.raises(NotImplementedError, match=r"^compute_loss: "):
+        build_vae().compute_loss()
+
+
+def test_datasets_are_refused_by_name(x):
+    vae = build_vae()
+    data = tf.data.Dataset.from_tensor_slices(scale(x)).batch(32)
+    for method in (vae.fit, vae.evaluate, vae.predict, vae.train_on_batch):
+        for each in (data, iter([scale(x)])):
+            with pytest.raises(TypeError, match=r"^x: expected an array of images, got a \w+$"):
+                method(each)
+    with pytest.raises(TypeError, match=r"^validation_data: expected an array of images, got a"):
+        vae.fit(x, validation_data=data)
+    assert vae.fit(x, validation_data=(x,)).history["val_loss"]
+    means = vae.encoder.predict(data, verbose=0)[0]
+    np.testing.assert_allclose(means, vae.encoder(scale(x))[0], atol=1e-5)
+
+
+def test_parts_without_inputs_are_refused():
+    decoder = keras.Sequential([layers.Dense(784)])
+    with pytest.raises(ValueError, match=r"^decoder: expected a model that begins with a keras"):
+        VAE(add_sampling(build_encoder()), decoder)
+
+
 # Seeds and threads
 
 
