@@ -41,6 +41,11 @@ class Encoder(keras.Model):
             check_images(x[0] if isinstance(x, (list, tuple)) else x)
         return super().predict(x, *args, **kwargs)
 
+    def predict_on_batch(self, x: np.ndarray | list) -> list:
+        """Keras's `predict_on_batch`; raises what `predict` does."""
+        check_images(x[0] if isinstance(x, (list, tuple)) else x)
+        return super().predict_on_batch(x)
+
 
 def build_encoder(latent_dim: int = 2) -> keras.Model:
     """784 -> Dense 64, ReLU -> two heads, z_mean and z_log_var.

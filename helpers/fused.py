@@ -15,16 +15,18 @@ import keras
 import numpy as np
 import tensorflow as tf
 from keras import KerasTensor, tree
-from keras.callbacks import Callback, CallbackList
+from keras.callbacks import BackupAndRestore, Callback, CallbackList, ModelCheckpoint, ProgbarLogger
 
 Arrays = np.ndarray | tuple[np.ndarray, ...]
 CHUNK = 2_000  # images of a compiled call at most, unless one batch is larger: bounds its memory
 MOST = 2**40  # elements of `Batches`
 # What a callback may do at each batch. If one does, each batch becomes a call of its own.
 HOOKS = [f"on_{kind}batch_{end}" for kind in ("", "train_", "test_") for end in ("begin", "end")]
-# Keras's callbacks that save at each epoch have a hook, which does nothing then, and so has its
-# progress bar unless it is one.
-IDLE = ("save_freq", "epoch"), ("verbose", 2)
+# Those of Keras that have such a hook, and when it does nothing: they save by the epoch, and the
+# progress bar is none.
+SAVING = ("save_freq", "epoch")
+IDLE = {ModelCheckpoint: SAVING, BackupAndRestore: SAVING, ProgbarLogger: ("verbose", 2)}
+COUNTS = ("batch_size", "validation_batch_size", "steps_per_epoch", "validation_steps", "steps")
 OWN, EQUAL = "this model has a loss of its own and reports its terms", "all images count the same"
 REFUSED = {"loss": OWN, "loss_weights": OWN, "metrics": OWN, "weighted_metrics": OWN}
 REFUSED |= {"class_weight": EQUAL, "sample_weight": EQUAL}
@@ -63,9 +65,9 @@ def _arguments(method: Callable, *args: object, **kwargs: object) -> dict:
     for name, reason in REFUSED.items():
         if given.pop(name, None) is not None:
             raise ValueError(f"{name}: expected none, since {reason}")
-    if "batch_size" in given:
-        size = given["batch_size"]
-        given["batch_size"] = 32 if size is None else check_whole("batch_size", size, 1)
+    for name in COUNTS:
+        if given.get(name) is not None:
+            given[name] = check_whole(name, given[name], 1)
     return given
 
 
@@ -217,7 +219,8 @@ class Fused(keras.Model):
 
         Nothing may ask for a call at each batch.
         """
-        verbose, batches = given.pop("verbose"), -(-_length(given["x"]) // given["batch_size"])
+        given["batch_size"] = size = given["batch_size"] or 32
+        verbose, batches = given.pop("verbose"), -(-_length(given["x"]) // size)
         given["callbacks"] = CallbackList(
             callbacks, add_history="epochs" in given, add_progbar=verbose not in (0, "auto"),
             model=self, verbose=verbose, epochs=epochs, steps=steps or batches,
@@ -225,8 +228,8 @@ class Fused(keras.Model):
         hooked = any(
             getattr(getattr(callback, hook), "__func__", None) is not getattr(Callback, hook)
             for callback in given["callbacks"].callbacks
-            if not any(getattr(callback, name, None) == value for name, value in IDLE)
             for hook in HOOKS
+            if (idle := IDLE.get(type(callback))) is None or getattr(callback, idle[0]) != idle[1]
         )
         limit = getattr(keras.config, "max_steps_per_epoch", lambda: None)()
         own = {self.train_step.__module__, self.test_step.__module__} != {"helpers.training"}

@@ -208,6 +208,7 @@ DOORS = {
     "test_on_batch": lambda vae, x: vae.test_on_batch(x),
     "a call": lambda vae, x: vae(x),
     "encoder": lambda vae, x: vae.encoder(x),
+    "encoder.predict_on_batch": lambda vae, x: vae.encoder.predict_on_batch(x),
     "encoder.predict": lambda vae, x: vae.encoder.predict(x, verbose=0),
     "binarise": lambda vae, x: binarise(x, 0),
     "scale": lambda vae, x: scale(x),
@@ -326,6 +327,34 @@ def test_steps_are_steps(x, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "1-4.keras", "1-8.keras", "2-10.keras", "2-2.keras", "2-6.keras",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("verbose", [0, 2])
+def test_a_callback_that_looks_idle_is_still_told_of_each_batch(x, tmp_path, verbose):
+    """Its attributes are those of Keras's callbacks that do nothing at batches."""
+
+    class Own(keras.callbacks.Callback):
+        save_freq, verbose, seen = "epoch", 2, ()
+
+        def on_train_batch_end(self, batch, logs=None):
+            self.seen += (batch,)
+
+    own = Own()
+    path = tmp_path / "{batch}.weights.h5"
+    saving = {"save_freq": 5, "save_weights_only": True, "verbose": verbose}
+    build_vae().fit(x, callbacks=[own, keras.callbacks.ModelCheckpoint(path, **saving)])
+    assert own.seen == tuple(range(10))
+    build_vae().fit(x, callbacks=keras.callbacks.ModelCheckpoint(path, **saving))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["10.weights.h5", "5.weights.h5"]
+
+
+@pytest.mark.parametrize(
+    "name", ["batch_size", "validation_batch_size", "steps_per_epoch", "validation_steps"]
+)
+@pytest.mark.parametrize("value", [0, -1, 1.5, "3"])
+def test_a_count_that_is_none_is_refused(x, name, value):
+    with pytest.raises(ValueError, match=f"^{name}: expected a whole number of at least 1"):
+        build_vae().fit(x, validation_data=x, **{name: value})
 
 
 @pytest.mark.parametrize("method", ["fit", "evaluate"])
