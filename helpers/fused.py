@@ -234,6 +234,7 @@ class Fused(keras.Model):
         limit = getattr(keras.config, "max_steps_per_epoch", lambda: None)()
         own = {self.train_step.__module__, self.test_step.__module__} != {"helpers.training"}
         alone = self.run_eagerly or not self.jit_compile or self.steps_per_execution != 1
+        alone = alone or tf.config.functions_run_eagerly()
         return not (alone or own or limit or hooked or steps or given.get("validation_steps"))
 
     def fit(self, *args, seed: int | None = None, **kwargs) -> keras.callbacks.History:

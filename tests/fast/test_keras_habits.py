@@ -384,6 +384,22 @@ def test_what_compile_is_told_is_so(x, options, monkeypatch):
     assert not any(functions)  # no call of XLA
 
 
+def test_settings_of_the_whole_process_count(x):
+    tf.config.run_functions_eagerly(True)
+    try:
+        assert build_vae(seed=1).fit(x[:70]).history["loss"][0] < 600
+    finally:
+        tf.config.run_functions_eagerly(False)
+    keras.config.set_max_steps_per_epoch(3)
+    try:
+        vae = build_vae()
+        with pytest.warns(UserWarning, match="Limiting steps_per_epoch to 3"):
+            vae.fit(x)
+        assert vae.optimizer.iterations == 3
+    finally:
+        keras.config.set_max_steps_per_epoch(None)
+
+
 @pytest.mark.parametrize("name", ["loss", "metrics", "loss_weights", "weighted_metrics"])
 def test_a_loss_or_metrics_of_others_are_refused(name):
     with pytest.raises(ValueError, match=f"^{name}: expected none, since this model has a loss"):
