@@ -180,17 +180,3 @@ def interpolate(start: np.ndarray, end: np.ndarray, steps: int = 10) -> np.ndarr
     start = check_numbers(start, "start", "latent_dim").astype("float32")
     end = check_numbers(end, "end", *start.shape).astype("float32")
     return np.linspace(start, end, check_whole("steps", steps, 2))
-
-
-def traverse(z: np.ndarray, dimension: int, values: np.ndarray) -> np.ndarray:
-    """Copies (len(values), latent_dim) of `z` whose one `dimension` runs through `values`.
-
-    Raises:
-        TypeError, ValueError: `z` or `values` is no vector of finite numbers, or no dimension.
-    """
-    z = check_numbers(z, "z", "latent_dim").astype("float32")
-    values = check_numbers(values, "values", "n")
-    dimension = check_whole("dimension", dimension, 0, len(z) - 1)
-    points = np.tile(z, (len(values), 1))
-    points[:, dimension] = values
-    return points

@@ -216,10 +216,6 @@ def manifold_of(decoder, n, *ends):
     return np.block([[*row] for row in pictures.reshape(n, n, 28, 28)])
 
 
-def traversed(z, dimension, values):
-    return [np.where(np.arange(len(z)) == dimension, value, z) for value in values]
-
-
 def binarised(x, seed):
     return 255 * (np.random.default_rng(seed).random(x.shape, "float32") < x)
 
@@ -363,7 +359,6 @@ ANSWERS = {
     "spread": (vis.spread, again(vis.spread), numbers((5, 2)), HALF),
     "interpolate": (vis.interpolate, lambda a, b, n: a + (b - a) * np.arange(n)[:, None] / (n - 1),
                     VECTOR.flatmap(lambda n: st.tuples(numbers(n), numbers(n), TWELVE))),
-    "traverse": (vis.traverse, traversed, numbers((4,)), whole(0, 3), numbers((5,))),
     "aggregate_posterior": (vis.aggregate_posterior, density, clouds(numbers((6,)), size=FIVE)),
     "plane_grid": (evaluation.plane_grid, multiples, real(1, 6), real(0.125, 0.75)),
     "log_joint": (evaluation.log_joint, joint_of, at_points(BINARY)),
@@ -506,7 +501,6 @@ def test_no_points_are_refused():
         (lambda: decoder.decode(PLANE, NO_POINTS), "z"),
         (lambda: conditional.decode_digit(TOLD, NO_POINTS, 3), "z"),
         (lambda: evaluation.log_joint(PLANE, np.zeros((1, 784)), NO_POINTS), "z"),
-        (lambda: vis.traverse(np.zeros(2), 0, []), "values"),
         (lambda: loss.reconstruction_loss(NO_POINTS, NO_POINTS), "x"),
     ):
         with pytest.raises(ValueError, match=rf"^{name}: expected shape .* with values, got \("):

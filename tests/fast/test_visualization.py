@@ -202,17 +202,3 @@ def test_bad_ends_and_steps_are_rejected():
     for steps in (1, 0, True, 3.0):
         with pytest.raises(ValueError, match=r"^steps: expected a whole number of at least 2"):
             vis.interpolate([0], [1], steps)
-
-
-def test_traversal_moves_one_dimension():
-    z = np.array([1.0, 2.0, 3.0])
-    assert_array_equal(vis.traverse(z, 1, [-1, 0, 4]), [[1, -1, 3], [1, 0, 3], [1, 4, 3]])
-    assert_array_equal(z, [1, 2, 3])  # the input stays
-
-
-def test_bad_traversals_are_rejected():
-    with pytest.raises(ValueError, match=r"^z: expected shape \(latent_dim\)"):
-        vis.traverse([[0, 1]], 0, [1])
-    for dimension in (-1, 2, 0.5, "0"):
-        with pytest.raises(ValueError, match=r"^dimension: expected a whole number from 0 to 1"):
-            vis.traverse([0, 1], dimension, [1])
