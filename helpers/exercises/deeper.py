@@ -45,7 +45,7 @@ EXERCISES = {
     2: Choice(
         "predict",
         "a",
-        "The deep network pays 1.3 nats more for a finer code and saves more than 20: each code "
+        "The deep network pays 1.2 nats more for a finer code and saves more than 20: each code "
         "stands for fewer pictures, so their average is less of a blur.",
         {
             "b": "The manifold is decoded from points of a grid. No noise is added there.",
