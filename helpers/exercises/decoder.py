@@ -1,19 +1,13 @@
 """Exercises of notebook 03."""
 
+from helpers.exercises.encoder import forward, relu
 from helpers.exercises.engine import Build, Number, case_rng, slips
 
 from collections.abc import Callable
 from math import log
 
 import numpy as np
-
-
-def _sigmoid(a: np.ndarray) -> np.ndarray:
-    return 1 / (1 + np.exp(-a))
-
-
-def _relu(a: np.ndarray) -> np.ndarray:
-    return np.maximum(a, 0)
+from scipy.special import expit
 
 
 def _codes() -> list[tuple]:
@@ -25,16 +19,10 @@ def _codes() -> list[tuple]:
     return cases
 
 
-def _generate(
-    activation: Callable = _relu, first: float = 1, second: float = 1, end: Callable = _sigmoid
-) -> Callable:
-    """The forward pass, with its biases multiplied by `first` and `second`."""
-
-    def generate(z: np.ndarray, weights: list) -> np.ndarray:
-        kernel, bias, to_pixels, pixel_bias = weights
-        return end(activation(z @ kernel + first * bias) @ to_pixels + second * pixel_bias)
-
-    return generate
+def _generate(activation: Callable = relu, end: Callable = expit, **biases: float) -> Callable:
+    """The forward pass to the only head, the pixels."""
+    outputs = forward(activation, end=end, **biases)
+    return lambda z, weights: outputs(weights, z)[0]
 
 
 def _softplus(a: np.ndarray) -> np.ndarray:
@@ -96,22 +84,22 @@ EXERCISES = {
             "The hidden layer has an activation. What does ReLU do to negative values?",
             _generate(np.asarray),
             "The logits may be negative: ReLU belongs to the hidden layer alone.",
-            _generate(end=lambda a: _sigmoid(_relu(a))),
+            _generate(end=lambda a: expit(relu(a))),
             "The hidden layer's bias is missing.",
             _generate(first=0),
             "The bias of the pixels is missing.",
             _generate(second=0),
             "The bias belongs inside of the ReLU: product, bias, then ReLU.",
-            lambda codes, w: _sigmoid((_relu(codes @ w[0]) + w[1]) @ w[2] + w[3]),
+            lambda codes, w: expit((relu(codes @ w[0]) + w[1]) @ w[2] + w[3]),
             "Both biases are missing: each layer adds one after its product.",
             _generate(first=0, second=0),
             "The sign in the exponent of the sigmoid: this is the probability of paper.",
-            _generate(end=lambda a: _sigmoid(-a)),
+            _generate(end=lambda a: expit(-a)),
             "This is a softmax, which makes the pixels of a picture share one unit of "
             "probability. Each pixel has a probability of its own.",
             _generate(end=lambda a: np.exp(a) / np.exp(a).sum(axis=-1, keepdims=True)),
             "That is a sigmoid in the hidden layer, too. It has a ReLU.",
-            _generate(_sigmoid),
+            _generate(expit),
         ),
     ),
     4: Number(
@@ -145,11 +133,11 @@ EXERCISES = {
             "on the right no exponent is above 0.",
             lambda a: np.log(1 + np.exp(-a)),
             "Where the logit is near 0 the logarithm counts, too: at 0 the price is log 2.",
-            lambda a: _relu(-a),
+            lambda a: relu(-a),
             "Clipping p keeps the price finite, and makes it the same for every large mistake.",
             lambda a: -np.log(np.clip(np.exp(-_softplus(-a)), 1e-7, 1 - 1e-7)),
             "The exponent needs a minus sign before |logit|.",
-            lambda a: _relu(-a) + np.log(1 + np.exp(np.abs(a))),
+            lambda a: relu(-a) + np.log(1 + np.exp(np.abs(a))),
             "Where the logit is large, this price is below 0. Which maximum belongs in front?",
             lambda a: np.log1p(np.exp(-np.abs(a))) - a,
             "A price below 0? -log p is positive for every p below 1.",

@@ -39,21 +39,23 @@ def _weights() -> list[tuple]:
     return cases
 
 
-def _relu(a: np.ndarray) -> np.ndarray:
+def relu(a: np.ndarray) -> np.ndarray:
+    """What a hidden layer does to its sums."""
     return np.maximum(a, 0)
 
 
-def _encode(
-    activation: Callable = _relu, first: float = 1, second: float = 1, end: Callable = np.asarray
+def forward(
+    activation: Callable = relu, first: float = 1, second: float = 1, end: Callable = np.asarray
 ) -> Callable:
-    """The forward pass, with its biases multiplied by `first` and `second`."""
+    """The forward pass to each head, with its biases multiplied by `first` and `second`."""
 
-    def encode(weights: list, images: np.ndarray) -> tuple:
+    def outputs(weights: list, inputs: np.ndarray) -> tuple:
         kernel, bias, *heads = weights
-        hidden = activation(images @ kernel + first * bias)
-        return tuple(end(hidden @ heads[k] + second * heads[k + 1]) for k in (0, 2))
+        hidden = activation(inputs @ kernel + first * bias)
+        pairs = zip(heads[::2], heads[1::2], strict=True)
+        return tuple(end(hidden @ kernel + second * bias) for kernel, bias in pairs)
 
-    return encode
+    return outputs
 
 
 EXERCISES = {
@@ -130,29 +132,29 @@ EXERCISES = {
     ),
     5: Build(
         "encode_by_hand(weights, images)",
-        _encode(),
+        forward(),
         _weights,
         "Each layer is a matrix product and a bias, and only the body has a ReLU. The two heads "
         "differ in their numbers and in nothing else.",
         slips(
             "The hidden layer has an activation: what does ReLU do to negative values?",
-            _encode(np.asarray),
+            forward(np.asarray),
             "The heads have no activation. They may give negative numbers.",
-            _encode(end=_relu),
+            forward(end=relu),
             "The hidden layer's bias is missing.",
-            _encode(first=0),
+            forward(first=0),
             "The biases of the heads are missing.",
-            _encode(second=0),
+            forward(second=0),
             "All biases are missing: each layer adds one after its product.",
-            _encode(first=0, second=0),
+            forward(first=0, second=0),
             "The bias comes before the ReLU, not after it.",
-            lambda w, x: tuple((_relu(x @ w[0]) + w[1]) @ w[k] + w[k + 1] for k in (2, 4)),
+            lambda w, x: tuple((relu(x @ w[0]) + w[1]) @ w[k] + w[k + 1] for k in (2, 4)),
             "The two heads are exchanged. Which pair of arrays comes first in the list?",
-            lambda w, x: _encode()(w, x)[::-1],
+            lambda w, x: forward()(w, x)[::-1],
             "The second head gives the log-variance as it is, without exp.",
-            lambda w, x: (_encode()(w, x)[0], np.exp(_encode()(w, x)[1])),
+            lambda w, x: (forward()(w, x)[0], np.exp(forward()(w, x)[1])),
             "That is a sigmoid in the hidden layer. The encoder has a ReLU there.",
-            _encode(lambda a: 1 / (1 + np.exp(-a))),
+            forward(lambda a: 1 / (1 + np.exp(-a))),
         ),
         measure=_pair("z_mean", "z_log_var"),
     ),
