@@ -40,10 +40,6 @@ def _scores() -> list[tuple]:
     return cases
 
 
-def _as_one_array(function: Callable, *case: np.ndarray) -> dict:
-    return {"result": function(*case)}  # a list of rows, too
-
-
 EXERCISES = {
     1: Number(
         "predict",
@@ -94,7 +90,6 @@ EXERCISES = {
             "The ReLU stands after the last layer, too, so that no pixel falls below a half.",
             _decoder(end=lambda logits: expit(np.maximum(logits, 0))),
         ),
-        measure=_as_one_array,
     ),
     3: Build(
         "label_probabilities(score, frequency)",
@@ -124,7 +119,6 @@ EXERCISES = {
             "Only the guess came out. How sure is the model of it?",
             lambda s, f: np.argmax(s.T + np.log(f), axis=1),
         ),
-        measure=_as_one_array,
     ),
     4: Choice(
         "explore",
