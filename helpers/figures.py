@@ -1,7 +1,6 @@
 """How the course's figures look and how they reach the page, with a text alternative."""
 
 import shutil
-import struct
 from base64 import b64encode
 from io import BytesIO
 from pathlib import Path
@@ -77,14 +76,15 @@ def figure_png() -> bytes:
 
 def show_png(png: bytes, alt: str) -> None:
     """Display the bytes of a PNG with the text alternative `alt`, sharp on dense screens."""
+    data, metadata = mime_bundle(png, alt)
+    display(data, raw=True, metadata=metadata)
+
+
+def mime_bundle(png: bytes, alt: str) -> tuple[dict, dict]:
+    """What a page shows of a PNG, and has to know: the text alternative, the width in CSS px."""
+    width = int.from_bytes(png[16:20]) // PIXELS_A_POINT  # PNG specification, chunk IHDR
     data = {"image/png": b64encode(png).decode(), "text/plain": alt}
-    display(data, raw=True, metadata={"image/png": picture_metadata(png, alt)})
-
-
-def picture_metadata(png: bytes, alt: str) -> dict:
-    """What a page has to know of the bytes of a PNG: the text alternative, the width in CSS px."""
-    (width,) = struct.unpack(">I", png[16:20])  # PNG specification, chunk IHDR
-    return {"alt": alt, "width": width // PIXELS_A_POINT}
+    return data, {"image/png": {"alt": alt, "width": width}}
 
 
 def show_model(model: keras.Model, alt: str) -> None:

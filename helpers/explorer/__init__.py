@@ -6,12 +6,11 @@ Its page gets the weights of the decoder and the codes of some test digits.
 from helpers.argument_checks import as_array, check_images, check_labels, check_numbers
 from helpers.data import scale
 from helpers.decoder import check_logits
-from helpers.figures import DIGIT_COLOURS, as_designed, figure_png, picture_metadata
+from helpers.figures import DIGIT_COLOURS, as_designed, figure_png, mime_bundle
 from helpers.training import VAE
 from helpers.visualization import plot_latent, plot_manifold
 
 import re
-from base64 import b64encode
 from collections.abc import Mapping
 from io import BytesIO
 from pathlib import Path
@@ -162,18 +161,16 @@ class Explorer(anywidget.AnyWidget):
         plot_latent(left, z_mean, labels, size=24)
         plot_manifold(right, self.models[name].decoder, n=12)
         where = ", ".join(f"{digit} at ({a:z.1f}, {b:z.1f})" for digit, a, b in middles)
-        png, alt = figure_png(), ALT.format(name=name, n=len(labels), middles=where)
-        data |= {"image/png": b64encode(png).decode(), "text/plain": alt}
-        return data, {**metadata, "image/png": picture_metadata(png, alt)}
+        alt = ALT.format(name=name, n=len(labels), middles=where)
+        still, its_metadata = mime_bundle(figure_png(), alt)
+        return {**data, **still}, {**metadata, **its_metadata}
 
 
 def sheet_of(x: np.ndarray) -> bytes:
     """A PNG that shows images x (n, 784) in rows of `COLUMNS`, ink white on black."""
     x = np.round(255 * scale(x)).astype("uint8")
-    rows = -(-len(x) // COLUMNS)
-    sheet = np.zeros((rows * COLUMNS, 28, 28), "uint8")
-    sheet[: len(x)] = x.reshape(-1, 28, 28)
-    sheet = sheet.reshape(rows, COLUMNS, 28, 28).swapaxes(1, 2).reshape(28 * rows, 28 * COLUMNS)
+    x = np.pad(x, ((0, -len(x) % COLUMNS), (0, 0)))
+    sheet = x.reshape(-1, COLUMNS, 28, 28).swapaxes(1, 2).reshape(-1, 28 * COLUMNS)
     png = BytesIO()
     Image.fromarray(sheet).save(png, "png", optimize=True)
     return png.getvalue()
