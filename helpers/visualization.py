@@ -38,8 +38,8 @@ def plot_latent(ax: plt.Axes, z: np.ndarray, labels: np.ndarray, size: float = 1
     labels, size = check_labels(labels, len(z), "labels"), check_real(size, "size")
     on_paper(ax)
     names = np.unique(labels)
-    centres = np.array([np.median(z[labels == name], axis=0) for name in names]).reshape(-1, 2)
-    names_at = spread(centres, 0.08 * np.ptp(z, axis=0).max() if len(z) else 0.0)
+    centres = np.array([np.median(z[labels == name], axis=0) for name in names])
+    names_at = spread(centres, 0.08 * np.ptp(z, axis=0).max())
     inches = ax.get_window_extent().width / ax.figure.dpi
     style = {"weight": "bold", "ha": "center", "va": "center", "size": np.clip(3 * inches, 5, 11)}
     for digit, at in zip(names, names_at, strict=True):
@@ -135,11 +135,10 @@ def plot_manifold(ax: plt.Axes, decoder: keras.Model, n: int = 30) -> None:
     Raises:
         ValueError: as `manifold`.
     """
-    n = check_whole("n", n, 2)
     on_paper(ax)
     ax.imshow(manifold(decoder, n))
-    at = np.linspace(0, n - 1, 5).round().astype(int)
     grid = manifold_grid(n)
+    at = np.linspace(0, len(grid) - 1, 5).round().astype(int)
     ax.set_xticks(28 * at + 14, [f"{z:.2f}" for z in grid[0, at, 0]])
     ax.set_yticks(28 * at + 14, [f"{z:.2f}" for z in grid[at, 0, 1]])
     ax.set(**LATENT_AXES)
