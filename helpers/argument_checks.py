@@ -111,13 +111,12 @@ def check_images(x: np.ndarray, name: str = "x") -> np.ndarray:
         raise TypeError(f"{name}: expected uint8 or float images, got dtype {x.dtype}")
     if x.ndim != 2 or x.shape[1] != PIXELS or not len(x):
         raise ValueError(f"{name}: expected shape (n, {PIXELS}) with n at least 1, got {x.shape}")
-    if x.dtype == np.uint8 and x.max() == 1:
+    low, high = x.min(), x.max()
+    if x.dtype == np.uint8 and high == 1:
         raise ValueError(
             f"{name}: expected bytes that count from 0 to 255, got only 0 and 1; "
             "multiply them by 255, or make them floats"
         )
-    if x.dtype != np.uint8:
-        low, high = x.min(), x.max()
-        if not (low >= 0 and high <= 1):  # false for NaN too
-            raise ValueError(f"{name}: expected pixels in [0, 1], got {low} to {high}")
+    if x.dtype != np.uint8 and not 0 <= low <= high <= 1:  # false for NaN too
+        raise ValueError(f"{name}: expected pixels in [0, 1], got {low} to {high}")
     return x
