@@ -1,7 +1,7 @@
 """What the weight of the KL term does, notebook 07: a loss with knobs, and training by them."""
 
 from helpers.argument_checks import check_clouds, check_numbers, check_real, check_whole
-from helpers.data import Mnist, load_mnist
+from helpers.data import load_mnist
 from helpers.decoder import build_decoder
 from helpers.encoder import build_encoder
 from helpers.loss import as_clouds, reconstruction_loss
@@ -163,25 +163,17 @@ def train(setting: Setting) -> dict:
         ValueError: a value that its name cannot have.
     """
     mnist = load_mnist()
-    check_whole("seed", setting.seed, 0)
-    check_whole("epochs", setting.epochs, 1)
-    check_whole("images", setting.images, 1, len(mnist.x_train))
+    x = mnist.x_train[: check_whole("images", setting.images, 1, len(mnist.x_train))]
     with _one_at_a_time:
-        return _train(setting, mnist)
-
-
-def _train(setting: Setting, mnist: Mnist) -> dict:
-    fresh = draw_weights(compile_with_adam(BetaVAE(setting)), setting.seed)
-    vae = _compiled.setdefault(setting.latent_dim, fresh)
-    vae.turn(setting)
-    mine, drawn = ([*model.variables, *model.optimizer.variables] for model in (vae, fresh))
-    for old, new in zip(mine, drawn, strict=True):
-        old.assign(new)
-    x = mnist.x_train[: setting.images]
-    history = vae.fit(x, epochs=setting.epochs, seed=setting.seed, verbose=0).history
+        fresh = draw_weights(compile_with_adam(BetaVAE(setting)), setting.seed)
+        vae = _compiled.setdefault(setting.latent_dim, fresh)
+        vae.turn(setting)
+        mine, drawn = ([*model.variables, *model.optimizer.variables] for model in (vae, fresh))
+        for old, new in zip(mine, drawn, strict=True):
+            old.assign(new)
+        history = vae.fit(x, epochs=setting.epochs, seed=setting.seed, verbose=0).history
+        loss, weights = vae.evaluate(mnist.x_test), vae.get_weights()
     pairs = zip(history["reconstruction_loss"], history["kl_divergence"], strict=True)
     history["loss"] = [d + setting.beta * r for d, r in pairs]  # without warm-up or free nats
-    loss = vae.evaluate(mnist.x_test)
     terms = {name: loss[name] for name in ("reconstruction_loss", "kl_divergence")}
-    weights = vae.encoder.get_weights() + vae.decoder.get_weights()
     return {**terms, "history": history, "weights": weights}

@@ -116,12 +116,9 @@ def train_deep(setting: DeepSetting) -> dict:
         ValueError: a value that its name cannot have.
     """
     mnist = load_mnist(validation=0)
-    check_whole("images", setting.images, 1, len(mnist.x_train))
+    x = mnist.x_train[: check_whole("images", setting.images, 1, len(mnist.x_train))]
     vae, start = build_deep_vae(setting), time.perf_counter()
-    vae.fit(
-        mnist.x_train[: setting.images], batch_size=setting.batch_size, epochs=setting.epochs,
-        seed=setting.seed, verbose=0,
-    )  # fmt: skip
+    vae.fit(x, batch_size=setting.batch_size, epochs=setting.epochs, seed=setting.seed, verbose=0)
     seconds = time.perf_counter() - start
     held_out = (mnist.x_test, mnist.x_train[55_000:])
     test, validation = (vae.evaluate(binarise(x, 0) if setting.binary else x) for x in held_out)

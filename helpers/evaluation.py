@@ -97,11 +97,9 @@ def train_binary(setting: BinarySetting) -> list[np.ndarray]:
         ValueError: a value that its name cannot have.
     """
     x = load_mnist().x_train
-    check_whole("seed", setting.seed, 0)
-    check_whole("epochs", setting.epochs, 1)
-    check_whole("images", setting.images, 1, len(x))
+    x = x[: check_whole("images", setting.images, 1, len(x))]
     vae = draw_weights(build_binary_vae(setting.seed, setting.published), setting.seed)
-    vae.fit(x[: setting.images], epochs=setting.epochs, seed=setting.seed, verbose=0)
+    vae.fit(x, epochs=setting.epochs, seed=setting.seed, verbose=0)
     return vae.get_weights()
 
 
@@ -255,11 +253,7 @@ def gaussian_elbo(
 
 
 def fit_gaussians(
-    joint: np.ndarray,
-    axis: np.ndarray,
-    z_mean: np.ndarray,
-    z_log_var: np.ndarray,
-    steps: int = 300,
+    joint: np.ndarray, axis: np.ndarray, z_mean: np.ndarray, z_log_var: np.ndarray, steps: int = 300
 ) -> tuple[np.ndarray, np.ndarray]:
     """Adjust each image's own z_mean and z_log_var (n, 2) to the highest `gaussian_elbo`.
 
