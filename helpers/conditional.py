@@ -12,7 +12,7 @@ from helpers.decoder import decode
 from helpers.encoder import Encoder
 from helpers.loss import kl_divergence, reconstruction_loss
 from helpers.sampling import Sampling
-from helpers.training import VAE, compile_with_adam
+from helpers.training import VAE, Pair, compile_with_adam
 
 import keras
 import numpy as np
@@ -20,7 +20,6 @@ import tensorflow as tf
 from keras import KerasTensor, layers, ops
 
 DIGITS = 10
-Pair = tuple[KerasTensor, KerasTensor]
 
 
 def one_hot(y: np.ndarray) -> KerasTensor:

@@ -3,7 +3,7 @@
 from helpers.argument_checks import check_images, check_real, check_whole
 from helpers.decoder import build_decoder, check_match
 from helpers.encoder import as_pixels, build_encoder
-from helpers.fused import Fused
+from helpers.fused import Arrays, Fused
 from helpers.loss import kl_divergence, reconstruction_loss
 from helpers.sampling import Sampling, add_sampling
 
@@ -21,7 +21,6 @@ import tensorflow as tf
 from keras import KerasTensor, ops, tree
 from keras.optimizers.schedules import LearningRateSchedule
 
-Arrays = np.ndarray | tuple[np.ndarray, ...]
 Pair = tuple[KerasTensor, KerasTensor]
 
 
