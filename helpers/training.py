@@ -20,6 +20,7 @@ import numpy as np
 import tensorflow as tf
 from keras import KerasTensor, ops, tree
 from keras.optimizers.schedules import LearningRateSchedule
+from keras.utils import unpack_x_y_sample_weight
 
 Pair = tuple[KerasTensor, KerasTensor]
 
@@ -118,7 +119,7 @@ class VAE(Fused):
 
     def train_step(self, data: tuple) -> dict:
         """One optimizer step on one batch; returns the means of the epoch so far."""
-        x = self.prepare(_batch(data))
+        x = self.prepare(unpack_x_y_sample_weight(data)[0])
         with tf.GradientTape() as tape:
             loss = self._count(x, training=True)
             scaled = self.optimizer.scale_loss(loss)
@@ -130,7 +131,7 @@ class VAE(Fused):
 
     def test_step(self, data: tuple) -> dict:
         """The loss of one batch; returns the means so far."""
-        self._count(self.prepare(_batch(data)), training=False)
+        self._count(self.prepare(unpack_x_y_sample_weight(data)[0]), training=False)
         return self.get_metrics_result()
 
     def _count(self, x: KerasTensor, training: bool) -> KerasTensor:
@@ -158,11 +159,6 @@ class VAE(Fused):
         parts = ("encoder", "decoder")
         built = {part: keras.saving.deserialize_keras_object(config[part]) for part in parts}
         return cls(**{**config, **built})
-
-
-def _batch(data: KerasTensor | tuple) -> KerasTensor | tuple:
-    """What is x in the data of a step: (x,), (x, None, None), or x itself, a pair of them, too."""
-    return data[0] if isinstance(data, tuple) and len(data) != 2 else data
 
 
 def build_vae(latent_dim: int = 2, beta: float = 1.0, seed: int | None = None) -> VAE:
