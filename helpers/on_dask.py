@@ -9,7 +9,7 @@ from contextlib import ExitStack
 
 import psutil
 from dask.system import CPU_COUNT
-from distributed import Client, Future, KilledWorker, LocalCluster, Security, as_completed
+from distributed import Client, KilledWorker, LocalCluster, Security, as_completed
 from distributed.comm import CommClosedError, get_address_host_port
 from distributed.core import rpc
 from distributed.system import MEMORY_LIMIT
@@ -46,22 +46,17 @@ def results_on_dask(
         try:
             # Not with_results: it waits forever if the scheduler is lost while a result is fetched.
             for future in as_completed(list(futures)):
-                result = _result(future, futures[future])
+                result = future.result()
                 future.release()  # what has arrived is not computed again if its worker dies
                 yield futures.pop(future), result
+        except KilledWorker as error:
+            error.add_note(f"This was the setting {futures[future]}.")
+            raise
         except (CancelledError, CommClosedError) as error:
             raise ConnectionError(
                 f"scheduler: {client.scheduler.address} was lost with {len(futures)} of "
                 f"{len(missing)} models missing; the others are in results"
             ) from error
-
-
-def _result(future: Future, setting: Hashable) -> object:
-    try:
-        return future.result()
-    except KilledWorker as error:
-        error.add_note(f"This was the setting {setting}.")
-        raise
 
 
 def _connect(scheduler: str) -> Client:
