@@ -5,15 +5,6 @@ from helpers.exercises.engine import Build, Choice, Number, slips
 import numpy as np
 from keras import ops
 
-
-def _batches() -> list[tuple]:
-    return [
-        (np.float32(120.5), np.float32([0.3, 1.1, 0.7]), 10.0, 5.0),  # below the target
-        (np.float32(98), np.float32([2.5, 0.2, 1.9, 0.01, 3.3]), 4.0, 3.0),  # above
-        (np.float32(150), np.float32([0.6, 0.9]), 0.5, 20.0),
-    ]
-
-
 EXERCISES = {
     1: Choice(
         "predict",
@@ -49,7 +40,11 @@ EXERCISES = {
     3: Build(
         "objective_with_target(reconstruction, kl_of_units, weight, target)",
         lambda d, kl, weight, target: d + weight * ops.abs(ops.sum(kl) - target),
-        _batches,
+        lambda: [
+            (np.float32(120.5), np.float32([0.3, 1.1, 0.7]), 10.0, 5.0),  # below the target
+            (np.float32(98), np.float32([2.5, 0.2, 1.9, 0.01, 3.3]), 4.0, 3.0),  # above
+            (np.float32(150), np.float32([0.6, 0.9]), 0.5, 20.0),
+        ],
         "Below the target each nat of KL is paid for, above it is charged; so the weight, if it "
         "is large enough, holds the KL at C, and all that is left to lower is the distortion.",
         slips(

@@ -29,13 +29,6 @@ def _softplus(a: np.ndarray) -> np.ndarray:
     return np.logaddexp(a, 0)
 
 
-def _logits() -> list[tuple]:
-    return [
-        (np.array([-1000.0, -50.0, -2.0, 0.0, 0.5, 50.0, 1000.0]),),
-        (case_rng(7).normal(0, 300, 40),),
-    ]
-
-
 EXERCISES = {
     1: Number(
         "predict",
@@ -122,7 +115,10 @@ EXERCISES = {
     5: Build(
         "price_where_ink(many_logits)",
         lambda a: _softplus(-a),
-        _logits,
+        lambda: [
+            (np.array([-1000.0, -50.0, -2.0, 0.0, 0.5, 50.0, 1000.0]),),
+            (case_rng(7).normal(0, 300, 40),),
+        ],
         "-log p = log(1 + exp(-logit)), the same function with the sign turned; exp(-|logit|) "
         "is at most 1, so nothing overflows.",
         slips(

@@ -17,15 +17,6 @@ def _rates(
     )
 
 
-def _steps() -> list[tuple]:
-    return [
-        (np.array([0, 5, 20, 29, 30, 75, 110, 170, 200, 230, 300]), 0.8, 200, 30),
-        (np.array([0, 10, 40, 50, 60]), 2.0, 50, 0),  # no warm-up
-        (np.array([700, 3, 12]), 1.5, 1_000, 8),
-        (np.array([4]), 0.6, 9, 4),
-    ]
-
-
 EXERCISES = {
     1: Number(
         "predict",
@@ -56,7 +47,12 @@ EXERCISES = {
     3: Build(
         "rates_at(step, peak, steps, first)",
         _rates(),
-        _steps,
+        lambda: [
+            (np.array([0, 5, 20, 29, 30, 75, 110, 170, 200, 230, 300]), 0.8, 200, 30),
+            (np.array([0, 10, 40, 50, 60]), 2.0, 50, 0),  # no warm-up
+            (np.array([700, 3, 12]), 1.5, 1_000, 8),
+            (np.array([4]), 0.6, 9, 4),
+        ],
         "Both parts meet at the peak, and the half cosine is flat at its two ends: no jump, a "
         "slow start of the fall, and a slow end.",
         slips(
