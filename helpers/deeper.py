@@ -42,9 +42,8 @@ def build_deep_encoder(widths: tuple[int, ...], activation: str = "gelu") -> ker
     Raises:
         ValueError: no widths, or one below 1.
     """
-    widths = check_widths(widths)
     hidden = x = keras.Input((PIXELS,), name="x")
-    for width in widths:
+    for width in check_widths(widths):
         hidden = layers.Dense(width, activation=activation)(hidden)
     heads = [layers.Dense(2, name=name)(hidden) for name in ("z_mean", "z_log_var")]
     return Encoder(x, heads, name="encoder")
@@ -56,9 +55,8 @@ def build_deep_decoder(widths: tuple[int, ...], activation: str = "gelu") -> ker
     Raises:
         ValueError: no widths, or one below 1.
     """
-    widths = check_widths(widths)
     hidden = z = keras.Input((2,), name="z")
-    for width in reversed(widths):
+    for width in reversed(check_widths(widths)):
         hidden = layers.Dense(width, activation=activation)(hidden)
     return keras.Model(z, layers.Dense(PIXELS, name="logits")(hidden), name="decoder")
 
