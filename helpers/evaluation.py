@@ -155,10 +155,8 @@ def exact_log_likelihood(
         ValueError: grey levels, other than two latent dimensions, or a bad grid.
     """
     x, axis = check_binary(x), plane_grid(half_width, step)
-    if decoder.inputs[0].shape[-1] != 2:
-        raise ValueError(
-            f"decoder: expected two latent dimensions, got {decoder.inputs[0].shape[-1]}"
-        )
+    if (width := decoder.inputs[0].shape[-1]) != 2:
+        raise ValueError(f"decoder: expected two latent dimensions, got {width}")
     points = np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 2)
     total = np.full(len(x), -np.inf)
     for part in np.array_split(points, -(-len(points) * max(len(x), PIXELS) // PIECE)):

@@ -47,10 +47,8 @@ def add_sampling(encoder: keras.Model, sampling: keras.layers.Layer | None = Non
     Raises:
         ValueError: `encoder` does not have the two outputs z_mean and z_log_var.
     """
-    if len(encoder.outputs) != 2:
-        raise ValueError(
-            f"encoder: expected two outputs, z_mean and z_log_var, got {len(encoder.outputs)}"
-        )
+    if (count := len(encoder.outputs)) != 2:
+        raise ValueError(f"encoder: expected two outputs, z_mean and z_log_var, got {count}")
     sampling = Sampling(name="z") if sampling is None else sampling
     z = sampling(encoder.outputs)
     return type(encoder)(encoder.input, [*encoder.outputs, z], name=encoder.name)
