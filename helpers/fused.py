@@ -22,10 +22,9 @@ CHUNK = 2_000  # images of a compiled call at most, unless one batch is larger: 
 MOST = 2**40  # elements of `Batches`
 # What a callback may do at each batch. If one does, each batch becomes a call of its own.
 HOOKS = [f"on_{kind}batch_{end}" for kind in ("", "train_", "test_") for end in ("begin", "end")]
-# Those of Keras that have such a hook, and when it does nothing: they save by the epoch, and the
-# progress bar is none.
-SAVING = ("save_freq", "epoch")
-IDLE = {ModelCheckpoint: SAVING, BackupAndRestore: SAVING, ProgbarLogger: ("verbose", 2)}
+# When those of Keras that have such a hook do nothing in it: saving by epochs, showing no bar.
+IDLE = dict.fromkeys((ModelCheckpoint, BackupAndRestore), ("save_freq", "epoch"))
+IDLE[ProgbarLogger] = "verbose", 2
 COUNTS = ("batch_size", "validation_batch_size", "steps_per_epoch", "validation_steps", "steps")
 OWN, EQUAL = "this model has a loss of its own and reports its terms", "all images count the same"
 REFUSED = {"loss": OWN, "loss_weights": OWN, "metrics": OWN, "weighted_metrics": OWN}
@@ -215,10 +214,11 @@ class Fused(keras.Model):
         return {**given, "x": self.check(x if y is None else (x, y))}
 
     def _watching(self, given: dict, callbacks: list, epochs: int, steps: int | None) -> bool:
-        """Make `callbacks` those of Keras; returns whether a call may run many batches.
-
-        Nothing may ask for a call at each batch.
-        """
+        """Make batch_size and callbacks Keras's; returns whether a call may run many batches."""
+        with (strategy := self.distribute_strategy).scope():
+            if tf.distribute.has_strategy():
+                name = type(strategy).__name__
+                raise ValueError(f"tf.distribute: expected no strategy but its default, got {name}")
         given["batch_size"] = size = given["batch_size"] or 32
         verbose, batches = given.pop("verbose"), -(-_length(given["x"]) // size)
         given["callbacks"] = CallbackList(
@@ -233,8 +233,8 @@ class Fused(keras.Model):
         )
         limit = getattr(keras.config, "max_steps_per_epoch", lambda: None)()
         own = {self.train_step.__module__, self.test_step.__module__} != {"helpers.training"}
-        alone = self.run_eagerly or not self.jit_compile or self.steps_per_execution != 1
-        alone = alone or tf.config.functions_run_eagerly()
+        eager = self.run_eagerly or tf.config.functions_run_eagerly()
+        alone = eager or not self.jit_compile or self.steps_per_execution != 1
         return not (alone or own or limit or hooked or steps or given.get("validation_steps"))
 
     def fit(self, *args, seed: int | None = None, **kwargs) -> keras.callbacks.History:

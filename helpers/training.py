@@ -142,6 +142,12 @@ class VAE(Fused):
             mean.update_state(value, sample_weight=ops.shape(tree.flatten(x)[0])[0])
         return loss
 
+    def export(self, *args, **kwargs) -> None:
+        """Keras's `export` of what calling the model does, for any number of images at once."""
+        inputs = [keras.InputSpec(shape=x.shape, dtype=x.dtype) for x in self.encoder.inputs]
+        kwargs.setdefault("input_signature", inputs if len(inputs) == 1 else [inputs])
+        super().export(*args, **kwargs)
+
     @property
     def metrics(self) -> list:
         """The means of loss and terms, and the metrics of layers."""

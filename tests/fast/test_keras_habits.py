@@ -400,6 +400,30 @@ def test_settings_of_the_whole_process_count(x):
         keras.config.set_max_steps_per_epoch(None)
 
 
+def test_a_strategy_for_several_devices_is_refused(x):
+    strategy = tf.distribute.MirroredStrategy(["CPU:0"])
+    before = build_vae(seed=1)
+    with strategy.scope():
+        within = build_vae(seed=1)
+        with pytest.raises(ValueError, match=r"^tf.distribute: .*, got MirroredStrategy$"):
+            before.fit(x)
+    for method in (within.fit, within.evaluate):
+        with pytest.raises(ValueError, match=r"^tf.distribute: .*, got MirroredStrategy$"):
+            method(x)
+    assert before.fit(x).history["loss"]
+
+
+def test_an_exported_model_does_what_calling_it_does(x, tmp_path):
+    plain, labelled = build_vae(seed=1), build_conditional_vae(seed=1)
+    images, labels = scale(x[:3]), np.eye(10, dtype="float32")[[3, 1, 4]]
+    for model, given in ((plain, images), (labelled, [images, labels])):
+        model.export(tmp_path / "exported", verbose=False)
+        served = tf.saved_model.load(tmp_path / "exported")
+        again = model.from_config(model.get_config())  # the same noise from its beginning
+        again.set_weights(model.get_weights())
+        np.testing.assert_allclose(served.serve(given), again(given), rtol=1e-5)
+
+
 @pytest.mark.parametrize("name", ["loss", "metrics", "loss_weights", "weighted_metrics"])
 def test_a_loss_or_metrics_of_others_are_refused(name):
     with pytest.raises(ValueError, match=f"^{name}: expected none, since this model has a loss"):
