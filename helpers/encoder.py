@@ -37,14 +37,19 @@ class Encoder(keras.Model):
         Raises:
             TypeError, ValueError: images that are none (see `check_images`).
         """
-        if not isinstance(x, tf.data.Dataset):
-            check_images(x[0] if isinstance(x, (list, tuple)) else x)
+        _check_first(x)
         return super().predict(x, *args, **kwargs)
 
     def predict_on_batch(self, x: np.ndarray | list) -> list:
         """Keras's `predict_on_batch`; raises what `predict` does."""
-        check_images(x[0] if isinstance(x, (list, tuple)) else x)
+        _check_first(x)
         return super().predict_on_batch(x)
+
+
+def _check_first(x: object) -> None:
+    """Raise what `check_images` does for the first input; a Dataset's are not looked at."""
+    if not isinstance(x, tf.data.Dataset):
+        check_images(x[0] if isinstance(x, (list, tuple)) else x)
 
 
 def build_encoder(latent_dim: int = 2) -> keras.Model:

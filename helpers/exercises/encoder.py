@@ -53,7 +53,7 @@ def forward(
         kernel, bias, *heads = weights
         hidden = activation(inputs @ kernel + first * bias)
         pairs = zip(heads[::2], heads[1::2], strict=True)
-        return tuple(end(hidden @ kernel + second * bias) for kernel, bias in pairs)
+        return tuple(end(hidden @ head + second * its_bias) for head, its_bias in pairs)
 
     return outputs
 
