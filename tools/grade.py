@@ -265,7 +265,7 @@ def judged(exercise: object, message: dict) -> Verdict:
         value = message.get("value")
         if not isinstance(value, str | float):
             return Verdict("wrong", own_words)
-        return Verdict(*engine.verdict(exercise, value))
+        return with_hint(engine.verdict(exercise, value))
     cases, missing = message.get("cases"), []
     try:
         gave = iter([{str(name): decoded(value) for name, value in case.items()} for case in cases])
@@ -283,7 +283,12 @@ def judged(exercise: object, message: dict) -> Verdict:
 
     found = engine.verdict(exercise._replace(measure=measure, gradient=()), answer)
     told_less = found.state != "right" and missing == [None]
-    return Verdict("wrong", own_words) if told_less else Verdict(*found)
+    return Verdict("wrong", own_words) if told_less else with_hint(found)
+
+
+def with_hint(found: engine.Verdict) -> Verdict:
+    """A verdict with the hint that a student would have to ask for."""
+    return Verdict(found.state, found.text + f"\n  Hint: {found.hint}" * bool(found.hint))
 
 
 def decoded(array: dict | None) -> np.ndarray | None:

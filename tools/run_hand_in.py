@@ -27,7 +27,9 @@ class Tell:
         """Tell by `send`, of solutions or of answers."""
         self.send, self.solutions, self.count = send, solutions, 0
 
-    def __call__(self, exercise: str, answer: object = ..., solution: bool = False) -> None:
+    def __call__(
+        self, exercise: str, answer: object = ..., solution: bool = False, **_: object
+    ) -> None:
         """Take an answer as `check` does."""
         from helpers.exercises import engine, find
 

@@ -31,7 +31,8 @@ class Choice(NamedTuple):
     kind: str  # predict or explore
     right: str
     why: str  # said when the answer is right
-    wrong: dict[str, str]  # what to say to each of the other letters
+    wrong: dict[str, str]  # the hint for each of the other letters
+    nudge: str = ""  # the first hint, before one that names the slip
 
 
 class Number(NamedTuple):
@@ -40,9 +41,10 @@ class Number(NamedTuple):
     kind: str
     right: float
     why: str
-    wrong: dict[float, str]  # what to say to the likely slips
+    wrong: dict[float, str]  # the hints for the likely slips
     tolerance: float = 0.01
-    hint: str = "Work it out again, step by step."  # said to every other number
+    hint: str = "Work it out again, step by step."  # for every other number
+    nudge: str = ""
 
 
 class Build(NamedTuple):
@@ -62,6 +64,7 @@ class Build(NamedTuple):
     measure: Callable[..., dict] | None = None
     tolerance: float = 1e-3
     kind: str = "build"
+    nudge: str = ""
 
 
 def slips(*hints_and_functions: str | Callable) -> dict[str, Callable]:
@@ -75,10 +78,11 @@ def case_rng(number: int) -> np.random.Generator:
 
 
 class Verdict(NamedTuple):
-    """What is found about an answer: right, wrong or waiting, and what to say."""
+    """What is found about an answer: right, wrong or waiting, what to say, and what if asked."""
 
     state: str
     text: str
+    hint: str = ""
 
 
 class Unreadable(Exception):
@@ -91,17 +95,18 @@ def verdict(exercise: Choice | Number | Build, answer: object) -> Verdict:
         dots = "Replace the dots by your answer"
         return Verdict("waiting", f"not attempted yet. {dots}, and run the cell again.")
     judge = {Choice: _judge_choice, Number: _judge_number, Build: _judge_function}[type(exercise)]
+    hint = ""
     try:
         with silent():
-            complaint = limited(SECONDS, judge, exercise, answer)
+            complaint, hint = limited(SECONDS, judge, exercise, answer)
     except TooSlow as slow:
         end = "was stopped" if slow.stopped else "cannot be stopped: restart the kernel"
-        complaint = f"your answer took longer than {SECONDS} seconds, and {end}. Hint: "
+        complaint = f"your answer took longer than {SECONDS} seconds, and {end}. "
         complaint += "Is there a loop that never ends?"
     except BaseException as error:  # KeyboardInterrupt and SystemExit, too
         complaint = _told(error)
     if complaint:
-        return Verdict("wrong", f"not right yet: {complaint}")
+        return Verdict("wrong", f"not right yet: {complaint}", hint)
     return Verdict("right", f"right. {exercise.why}")
 
 
@@ -114,44 +119,44 @@ def is_blank(answer: object) -> bool:
     return len(code) <= 2 and constants in ([None], [...])
 
 
-def _judge_choice(exercise: Choice, answer: object) -> str:
+def _judge_choice(exercise: Choice, answer: object) -> tuple[str, str]:
     letters = ", ".join(sorted([exercise.right, *exercise.wrong]))
     if not isinstance(answer, str):
-        return f"expected one of the letters {letters} in quotes, got {_kind(answer)}."
+        return f"expected one of the letters {letters} in quotes, got {_kind(answer)}.", ""
     letter = answer.strip().strip(".)(").lower()
     if letter == exercise.right:
-        return ""
+        return "", ""
     if letter not in exercise.wrong:
-        return f"expected one of the letters {letters}, got {answer[:20]!r}."
-    return f"you chose {letter}. Hint: {exercise.wrong[letter]}"
+        return f"expected one of the letters {letters}, got {answer[:20]!r}.", ""
+    return f"you chose {letter}.", exercise.wrong[letter]
 
 
-def _judge_number(exercise: Number, answer: object) -> str:
+def _judge_number(exercise: Number, answer: object) -> tuple[str, str]:
     numeric = isinstance(answer, Real | np.ndarray | tf.Tensor | tf.Variable)
     if not numeric or isinstance(answer, bool) or tuple(np.shape(answer)):
         comma = " Write it without a comma." * isinstance(answer, tuple)
-        return f"expected one number, got {_kind(answer)}.{comma}"
+        return f"expected one number, got {_kind(answer)}.{comma}", ""
     value = float(answer)
 
     def near(other: float) -> bool:
         return isclose(value, other, rel_tol=exercise.tolerance, abs_tol=1e-9)
 
     if near(exercise.right):
-        return ""
+        return "", ""
     hints = [hint for slip, hint in exercise.wrong.items() if near(slip)]
-    return f"you say {value:g}. Hint: {hints[0] if hints else exercise.hint}"
+    return f"you say {value:g}.", hints[0] if hints else exercise.hint
 
 
-def _judge_function(exercise: Build, answer: object) -> str:
+def _judge_function(exercise: Build, answer: object) -> tuple[str, str]:
     if not callable(answer):
-        return f"expected a function, called as {exercise.call}, got {_kind(answer)}."
+        return f"expected a function, called as {exercise.call}, got {_kind(answer)}.", ""
     if inspect.isgeneratorfunction(answer):
-        return "this is a generator, since it says yield. Hint: Return the result instead."
+        return "this is a generator, since it says yield. Return the result instead.", ""
     with contextlib.suppress(ValueError, TypeError):  # some callables have no signature
         try:
             inspect.signature(answer).bind(*exercise.cases()[0])
         except TypeError as error:
-            return f"it is called as {exercise.call}, and yours cannot be: {error}."
+            return f"it is called as {exercise.call}, and yours cannot be: {error}.", ""
     for number, case in enumerate(exercise.cases()):
         expected = measured(exercise, exercise.reference, exercise.cases()[number])
         tried = ", ".join(map(_short, exercise.cases()[number]))
@@ -159,17 +164,14 @@ def _judge_function(exercise: Build, answer: object) -> str:
         try:
             got = measured(exercise, answer, case, "result" not in expected)
         except Exception as error:
-            return f"{_told(error)}\n  {tried}"
+            return f"{_told(error)}\n  {tried}", ""
         for name, value in expected.items():
             if _differ(got.get(name), value, exercise.tolerance):
                 at, came, wanted = _shown(got.get(name), value, exercise.tolerance)
-                return (
-                    f"{tried}."
-                    f"\n  {name}{at}, came out: {came}"
-                    f"\n  {name}{at}, expected: {wanted}"
-                    f"\n  Hint: {_hint(exercise, number, got, name, value)}"
-                )
-    return ""
+                complaint = f"{tried}.\n  {name}{at}, came out: {came}"
+                complaint += f"\n  {name}{at}, expected: {wanted}"
+                return complaint, _hint(exercise, number, got, name, value)
+    return "", ""
 
 
 def measured(exercise: Build, function: Callable, case: tuple, several: bool | None = None) -> dict:

@@ -16,7 +16,7 @@ import pytest
 import tensorflow as tf
 from keras import ops
 
-CHOICE = Choice("predict", "b", "Because.", {"a": "Hint a.", "c": "Hint c."})
+CHOICE = Choice("predict", "b", "Because.", {"a": "Hint a.", "c": "Hint c."}, "Look.")
 NUMBER = Number("predict", 2.0, "Because.", {-2.0: "The sign."}, hint="Another way.")
 
 
@@ -46,17 +46,19 @@ VALUES = BUILD._replace(gradient=())
 
 @pytest.mark.parametrize("answer", ["b", "B", " b.", "b)"])
 def test_a_right_letter(answer):
-    assert verdict(CHOICE, answer) == ("right", "right. Because.")
+    assert verdict(CHOICE, answer) == ("right", "right. Because.", "")
 
 
 @pytest.mark.parametrize(
-    ("answer", "says"),
-    [("a", "you chose a. Hint: Hint a."), ("d", "expected one of the letters a, b, c, got 'd'."),
-     (2, "in quotes, got int."), (np.zeros(3), "got ndarray of shape (3,)."), (["b"], "got list.")],
+    ("answer", "says", "advises"),
+    [("a", "you chose a.", "Hint a."), ("d", "expected one of the letters a, b, c, got 'd'.", ""),
+     (2, "in quotes, got int.", ""), (np.zeros(3), "got ndarray of shape (3,).", ""),
+     (["b"], "got list.", "")],
 )  # fmt: skip
-def test_another_letter(answer, says):
-    state, text = verdict(CHOICE, answer)
+def test_another_letter(answer, says, advises):
+    state, text, hint = verdict(CHOICE, answer)
     assert state == "wrong" and text.startswith("not right yet: ") and text.endswith(says)
+    assert hint == advises
 
 
 @pytest.mark.parametrize(
@@ -67,14 +69,15 @@ def test_a_right_number(answer):
 
 
 @pytest.mark.parametrize(
-    ("answer", "says"),
-    [(-2, "you say -2. Hint: The sign."), (3, "you say 3. Hint: Another way."),
-     (float("nan"), "you say nan. Hint: Another way."), (True, "expected one number, got bool."),
-     ("2", "expected one number, got str."), (2j, "got complex."), (np.ones(2), "of shape (2,).")],
+    ("answer", "says", "advises"),
+    [(-2, "you say -2.", "The sign."), (3, "you say 3.", "Another way."),
+     (float("nan"), "you say nan.", "Another way."), (True, "expected one number, got bool.", ""),
+     ("2", "expected one number, got str.", ""), (2j, "got complex.", ""),
+     (np.ones(2), "of shape (2,).", "")],
 )  # fmt: skip
-def test_another_number(answer, says):
-    state, text = verdict(NUMBER, answer)
-    assert state == "wrong" and text.endswith(says)
+def test_another_number(answer, says, advises):
+    state, text, hint = verdict(NUMBER, answer)
+    assert state == "wrong" and text.endswith(says) and hint == advises
 
 
 def test_right_functions():
@@ -85,7 +88,7 @@ def test_right_functions():
         m *= m
         return (np.exp(s) + m - 1 - s).sum(axis=1) / 2
 
-    assert verdict(BUILD, with_tensorflow) == ("right", "right. Because.")
+    assert verdict(BUILD, with_tensorflow) == ("right", "right. Because.", "")
     for answer in (with_tensorflow, in_place, lambda m, s: list(np.asarray(kl(m, s)))):
         assert verdict(VALUES, answer).state == "right"
 
@@ -96,7 +99,7 @@ def test_several_results():
         assert verdict(pair, answer).state == "right"
     for answer in (lambda m, s: m, lambda m, s: (m,), lambda m, s: m.sum(), lambda m, s: {}.get(1)):
         assert verdict(pair, answer).state == "wrong"
-    assert "Return them all" in verdict(pair, lambda m, s: m.sum()).text
+    assert "Return them all" in verdict(pair, lambda m, s: m.sum()).hint
     text = verdict(BUILD, lambda m, s: (m, s)).text
     assert text.startswith("not right yet: the result is a tuple of 2, not one array.")
     rows = Build("one(m, s)", lambda m, s: m, cases, "Because.", {})
@@ -104,13 +107,13 @@ def test_several_results():
 
 
 def test_a_wrong_function_is_told_all():
-    state, text = verdict(BUILD, lambda m, s: kl(m, s) / 3)
+    state, text, hint = verdict(BUILD, lambda m, s: kl(m, s) / 3)
     assert state == "wrong"
     lines = text.splitlines()
     assert lines[0].startswith("not right yet: tried kl(array of shape (4, 3), 0.1257, -0.1321,")
     assert lines[1].startswith("  result, came out: [") and lines[1].count(",") == 4
     assert lines[2].startswith("  result, expected: [")
-    assert lines[3] == "  Hint: A mean for a sum."
+    assert len(lines) == 3 and hint == "A mean for a sum."
 
 
 @pytest.mark.parametrize(
@@ -127,8 +130,8 @@ def test_a_wrong_function_is_told_all():
     ],
 )
 def test_a_slip_that_is_not_in_the_list(answer, says):
-    state, text = verdict(BUILD, answer)
-    assert state == "wrong" and f"Hint: {says}" in text
+    state, _, hint = verdict(BUILD, answer)
+    assert state == "wrong" and hint.startswith(says)
 
 
 def test_a_name_that_is_not_given_back_is_a_message():
@@ -245,6 +248,23 @@ def test_check_prints_and_progress_counts(capsys, monkeypatch):
     progress("sampling")
     out = capsys.readouterr().out
     assert out.startswith("solved in this kernel: 1 of 4\n  exercise 1 (predict): right\n")
+
+
+def test_hints_come_on_request_and_the_small_one_first(capsys, monkeypatch):
+    monkeypatch.setattr(exercises, "_nudged", set())
+    monkeypatch.setattr(exercises, "find", lambda name: CHOICE)
+
+    def said(answer, **options):
+        check("loss.1", answer, **options)
+        return capsys.readouterr().out
+
+    assert said("a").splitlines()[1] == "  Stuck? Run it again as check(..., hint=True)."
+    again = "  Run it again for a hint on your answer."
+    assert said("a", hint=True).splitlines()[1:] == ["  Hint: Look.", again]
+    assert said("c", hint=True).splitlines()[1:] == ["  Hint: Hint c."]
+    for answer in (..., 3):  # about which there is nothing more to say
+        assert said(answer, hint=True).splitlines()[1:] == ["  Hint: Look."]
+    assert said("b", hint=True) == "Exercise 1: right. Because.\n"
 
 
 @pytest.mark.parametrize(
