@@ -48,11 +48,16 @@ PARTS = {
     "deeper": (("encoder", "decoder"), "Marked: encoder and decoder, which become deeper."),
     "conditional": (("label",), "Marked: a label, given to encoder and decoder."),
 }
+# Which layers the two networks have, where a notebook builds others than 784 → 64 and back.
+LAYERS = {
+    "deeper": {"encoder": "784 → 512\n→ 256 → 128", "decoder": "2 → 128 → 256\n→ 512 → 784"},
+    "conditional": {"encoder": "784 + 10\n→ 64", "decoder": "2 + 10\n→ 64 → 784"},
+}
 
 
-def draw_box(ax: plt.Axes, name: str, marked: bool) -> None:
-    """Draw a part of the whole with its text."""
-    text, row, x, width = BOXES[name]
+def draw_box(ax: plt.Axes, name: str, text: str, marked: bool) -> None:
+    """Draw a part of the whole with a text."""
+    _, row, x, width = BOXES[name]
     y, height = ROWS[row]
     face, ink, weight = (MARK, "white", "bold") if marked else ("white", "black", "normal")
     corner = x - width / 2, y - height / 2
@@ -90,9 +95,13 @@ def draw_ways(ax: plt.Axes, gradients: bool, label: bool) -> None:
     way = (x["x"], bottom["x"]), (x["x"], -0.5), (x[price], -0.5), (x[price], bottom[price])
     draw_way(ax, *way)
     style = {"color": MARK, "linewidth": 2.5} if gradients else {}
-    for name, out in (("encoder", x["loss"] - 3), ("decoder", x["loss"] + 3)):
-        way = (out, top["loss"]), (out, 14), (x[name], 14), (x[name], bottom[name])
-        draw_way(ax, *way, linestyle="--", **style)
+    cloud, low, back = frame[0][0] + frame[1], y["middle"] - 3.3, {"linestyle": "--", **style}
+    for to, end, out in ((cloud - 3, frame[0][1], -3), (x["decoder"], bottom["decoder"], 3)):
+        out += x["loss"]
+        draw_way(ax, (out, top["loss"]), (out, 14), (to, 14), (to, end), **back)
+    draw_way(ax, (left["decoder"], low), (right["sampling"], low), **back)
+    draw_way(ax, (left["sampling"], y["middle"]), (cloud, y["middle"]), **back)
+    draw_way(ax, (frame[0][0], y["middle"]), (right["encoder"], y["middle"]), **back)
     if label:
         draw_way(ax, (x["label"], bottom["label"]), (x["label"], top["encoder"]))
         way = (50, y["top"]), (50, 43), (x["decoder"], 43), (x["decoder"], top["decoder"])
@@ -109,12 +118,15 @@ def show_vae(topic: str) -> None:
     if topic not in PARTS:
         raise ValueError(f"topic: expected one of {', '.join(PARTS)}, got {topic!r}")
     marked, remark = PARTS[topic]
+    texts = {name: box[0] for name, box in BOXES.items()}
+    texts |= {name: f"{name}\n{layers}" for name, layers in LAYERS.get(topic, {}).items()}
+    down, up = (" ".join(texts[name].split()[1:]) for name in ("encoder", "decoder"))
     ax = plt.figure(figsize=(11, 4)).add_axes((0, 0, 1, 1), xlim=(-1, 126), ylim=(-2, 44))
     ax.axis("off")
     draw_ways(ax, "gradients" in marked, topic == "conditional")
     for name in BOXES:
         if name != "label" or topic == "conditional":
-            draw_box(ax, name, name in marked)
+            draw_box(ax, name, texts[name], name in marked)
     ax.text(42.5, 33, "q(z | x), a cloud for x", ha="center", fontsize=9.5)
     ax.text(84.5, 22.6, "z", ha="center", style="italic")
     style = {"color": MARK, "weight": "bold"} if "gradients" in marked else {"color": LINE}
@@ -123,11 +135,12 @@ def show_vae(topic: str) -> None:
     digit.imshow(load_mnist().x_test[0].reshape(28, 28))
     digit.axis("off")
     show(
-        f"The whole VAE. {remark} A picture x of 784 pixels goes through the encoder's layer of "
-        "64, which gives z_mean and z_log_var, two numbers each: a cloud for x. Sampling draws "
+        f"The whole VAE. {remark} A picture x of 784 pixels goes through the encoder, {down}, "
+        "which gives z_mean and z_log_var, two numbers each: a cloud for x. Sampling draws "
         "noise epsilon from N(0, I) and gives z = z_mean + exp(z_log_var / 2) epsilon, a point of "
-        "the latent plane, whose prior is N(0, I). The decoder, 2 to 64 to 784, makes a "
+        f"the latent plane, whose prior is N(0, I). The decoder, {up}, makes a "
         "reconstruction of z, 784 probabilities. x and the reconstruction give the reconstruction "
         "loss, z_mean and z_log_var the KL divergence; the loss is their sum, the KL weighted by "
-        "beta, and its gradients train both networks."
+        "beta. Its gradients, dashed, go back through the decoder and the sampling, and from the "
+        "KL directly, to z_mean and z_log_var, and on to the encoder."
     )

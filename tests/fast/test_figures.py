@@ -1,10 +1,14 @@
 """Figures reach the page as one PNG with a text alternative."""
 
 from helpers import figures, vae_figure
+from helpers.conditional import build_conditional_vae
+from helpers.deeper import DeepSetting, build_deep_vae
 from helpers.figures import DIGIT_COLOURS, show, show_model, show_png
+from helpers.training import build_vae
 from helpers.vae_figure import BOXES, PARTS, show_vae
 from tests.repository import NOTEBOOKS
 
+import re
 import struct
 from base64 import b64decode
 from io import BytesIO
@@ -118,9 +122,22 @@ def test_the_drawing_marks_the_part_of_its_notebook(topic, monkeypatch):
     monkeypatch.setattr(vae_figure, "show", look)
     show_vae(topic)
     assert drawn["alt"].startswith(f"The whole VAE. {PARTS[topic][1]} A picture")
-    marked = {text for text, weight in drawn.items() if weight == "bold"}
+    marked = {text.split("\n")[0] for text, weight in drawn.items() if weight == "bold"}
     names = {"gradients": ("gradients",), **BOXES}
-    assert marked == {names[part][0] for part in PARTS[topic][0]}
+    assert marked == {names[part][0].split("\n")[0] for part in PARTS[topic][0]}
+    deep = DeepSetting(widths=(512, 256, 128))
+    networks = {"deeper": build_deep_vae(deep), "conditional": build_conditional_vae()}
+    networks = networks.get(topic, build_vae())
+    for name in ("encoder", "decoder"):
+        [text] = [text for text in drawn if text.startswith(f"{name}\n")]
+        assert [int(n) for n in re.findall(r"\d+", text)] == widths(getattr(networks, name))
+
+
+def widths(network):
+    """The numbers that go in, then the outputs of each layer, without the heads of an encoder."""
+    dense = [layer for layer in network.layers if isinstance(layer, keras.layers.Dense)]
+    layers = [layer.units for layer in dense if layer.name not in ("z_mean", "z_log_var")]
+    return [part.shape[-1] for part in network.inputs] + layers
 
 
 def test_each_notebook_has_its_drawing():
