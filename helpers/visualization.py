@@ -31,6 +31,9 @@ LATENT_AXES = {"xlabel": "z[0], first latent dimension", "ylabel": "z[1], second
 def plot_latent(ax: plt.Axes, z: np.ndarray, labels: np.ndarray, size: float = 14) -> None:
     """Scatter points z (n, 2), each drawn as the digit that labels (n,) says it is.
 
+    A boxed digit names each kind, with a line to the dot at its median where the box had to
+    move aside.
+
     Raises:
         ValueError: `z` has another shape, or labels are not n digits from 0 to 9.
     """
@@ -39,13 +42,15 @@ def plot_latent(ax: plt.Axes, z: np.ndarray, labels: np.ndarray, size: float = 1
     on_paper(ax)
     names = np.unique(labels)
     centres = np.array([np.median(z[labels == name], axis=0) for name in names])
-    names_at = spread(centres, 0.08 * np.ptp(z, axis=0).max())
+    names_at = spread(centres, 0.11 * np.ptp(z, axis=0).max())
     inches = ax.get_window_extent().width / ax.figure.dpi
     style = {"weight": "bold", "ha": "center", "va": "center", "size": np.clip(3 * inches, 5, 11)}
-    for digit, at in zip(names, names_at, strict=True):
+    for digit, centre, at in zip(names, centres, names_at, strict=True):
         colour = DIGIT_COLOURS[digit]
         ax.scatter(*z[labels == digit].T, s=size, color=colour, marker=f"${digit}$", lw=0.2)
         box = {"boxstyle": "round,pad=0.15", "fc": "white", "ec": colour}
+        ax.plot(*zip(centre, at, strict=True), color="black", lw=0.8, linestyle="-", zorder=3)
+        ax.plot(*centre, "o", color="black", markersize=3, zorder=3)  # the box may be beside it
         ax.text(*at, str(digit), bbox=box, **style)
     ax.set(**LATENT_AXES, aspect="equal")
 

@@ -127,6 +127,10 @@ def test_names_of_digits_stand_in_their_middle_and_never_on_each_other(ax):
     at = np.array([text.get_position() for text in ax.texts])
     assert_allclose(at[:2], middles[:2], atol=0.02)  # far from all others
     assert np.abs(at - middles).max() < 1
+    for k, (line, dot) in enumerate(zip(ax.lines[::2], ax.lines[1::2], strict=True)):
+        middle = np.median(z[3 * k : 3 * k + 3], axis=0)
+        assert_allclose(line.get_xydata(), [middle, at[k]])
+        assert_allclose(dot.get_xydata(), [middle])
     assert min(np.linalg.norm(at[i] - at[j]) for i, j in combinations(range(5), 2)) > 0.4
 
 
