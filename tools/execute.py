@@ -31,7 +31,7 @@ REDUCED = {
         "epochs": 1, "final_epochs": 1, "images": 5_000, "final_images": 5_000,
         "grid_steps": [0.1, 0.1, 0.05], "test_images": 60,
     },
-    "10_conditional": {"epochs": 1},
+    "10_conditional": {"epochs": 1, "seeds": [1]},
 }  # fmt: skip
 
 

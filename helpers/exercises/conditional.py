@@ -11,7 +11,7 @@ from scipy.special import expit, softmax
 def _weights() -> list[tuple]:
     rng = case_rng(10)
     cases = []
-    for y, d, h, p in [([7, 3, 0, 9, 4], 3, 6, 4), ([2, 2], 1, 8, 3), ([1, 0, 8], 5, 4, 2)]:
+    for y, d, h, p in [([7, 3, 0, 9, 4], 2, 64, 784), ([2, 2], 1, 8, 784), ([1, 0, 8], 5, 64, 9)]:
         shapes = [(len(y), d), (d + 10, h), (h,), (h, p), (p,)]
         z, *layers = (rng.normal(size=shape).astype("float32") for shape in shapes)
         cases.append((z, np.array(y), *layers))
@@ -34,7 +34,7 @@ def _decoder(
 def _scores() -> list[tuple]:
     rng = case_rng(11)
     cases = []
-    for m, n, level in [(4, 5, -1000), (10, 3, -150), (2, 2, -3)]:
+    for m, n, level in [(10, 200, -150), (47, 100, -1000), (2, 2, -3)]:
         frequency = np.arange(1.0, m + 1) ** 2
         cases.append((level + rng.normal(size=(m, n)), frequency / frequency.sum()))
     return cases
@@ -57,6 +57,7 @@ EXERCISES = {
         },
         tolerance=1e-4,
         hint="Each number of the label is an input to the hidden layer: one weight for each unit.",
+        nudge="Draw the two networks: where does the label go in, and into how many units?",
     ),
     2: Build(
         "decode_by_hand(z, y, w1, b1, w2, b2)",
@@ -90,6 +91,7 @@ EXERCISES = {
             "The ReLU stands after the last layer, too, so that no pixel falls below a half.",
             _decoder(end=lambda logits: expit(np.maximum(logits, 0))),
         ),
+        nudge="Which ten numbers stand for a 7, and on which side of the code do they stand?",
     ),
     3: Build(
         "label_probabilities(score, frequency)",
@@ -119,6 +121,7 @@ EXERCISES = {
             "Only the guess came out. How sure is the model of it?",
             lambda s, f: np.argmax(s.T + np.log(f), axis=1),
         ),
+        nudge="Write Bayes' rule for one image, in logarithms: what is added to the score?",
     ),
     4: Choice(
         "explore",
@@ -131,5 +134,6 @@ EXERCISES = {
             "c": "Compare the row of the half label with both others, code by code.",
             "d": "Compare the two shares of half-grey pixels, half label and mean of both.",
         },
+        nudge="Where between the label and the picture is the decoder not a straight line?",
     ),
 }
