@@ -1,166 +1,221 @@
 """Exercises of notebook 04."""
 
 from helpers.exercises.engine import Build, Choice, Number, case_rng, slips
-from helpers.loss import kl_divergence, reconstruction_loss
+from helpers.loss import kl_divergence
 
-from math import log, sqrt
+from collections.abc import Callable
 
 import numpy as np
 from keras import KerasTensor, ops
+from scipy.special import expit, logsumexp
+from scipy.stats import norm
 
 
-def _heads(n: int, d: int) -> tuple[np.ndarray, np.ndarray]:
+def _batch(k: int, n: int, d: int) -> tuple:
+    """Pictures of greys, ink and paper, and a decoder that is sure of some pixels, once wrongly."""
     rng = case_rng(n)
-    return tuple(rng.normal(0.4, 1.2, (2, n, d)).astype("float32"))
+    x = np.clip(rng.uniform(-0.5, 1.5, (n, 784)), 0, 1).astype("float32")
+    logits = rng.normal(-0.5, 2, (k, n, 784)).astype("float32")
+    sure = (rng.random((k, n, 784)) < 0.2) & ((x == 0) | (x == 1))
+    logits = np.where(sure, np.float32(2000) * x - 1000, logits)
+    x[:, 0], logits[:, :, 0] = 0, 1000
+    x[:, 1], logits[:, :, 1] = 1, 1000
+    z_mean, z_log_var = rng.normal(0.4, 1.2, (2, n, d)).astype("float32")
+    return ops.convert_to_tensor(x), logits, z_mean, z_log_var
 
 
-def _batch(n: int, pixels: int, d: int) -> tuple:
-    rng = case_rng(n)
-    x = np.clip(rng.uniform(-0.5, 1.5, (n, pixels)), 0, 1).astype("float32")  # grey, ink and paper
-    logits = rng.normal(0.3, 1.5, (n, pixels)).astype("float32")
-    x[:, 0], logits[:, 0] = 0, 20  # a decoder that is sure, and wrong
-    return ops.convert_to_tensor(x), logits, *_heads(n, d)
+def _pixels(x: KerasTensor, logits: KerasTensor) -> KerasTensor:
+    return ops.softplus(logits) - x * logits
 
 
-def _bracket(m: KerasTensor, s: KerasTensor) -> KerasTensor:
-    return ops.exp(s) + ops.square(m) - 1 - s
+def _by_probability(x: KerasTensor, p: KerasTensor) -> KerasTensor:
+    return -x * ops.log(p) - (1 - x) * ops.log(1 - p)
 
 
-def _halves(combine: object) -> object:
-    """The slip that combines the two halves of the loss, (n,) each, in another way."""
-    return lambda x, logits, m, s: combine(reconstruction_loss(x, logits), kl_divergence(m, s))
+def _with_a_small_number(x: KerasTensor, logits: KerasTensor) -> KerasTensor:
+    p = ops.sigmoid(logits)
+    return -x * ops.log(p + 1e-7) - (1 - x) * ops.log(1 - p + 1e-7)
 
 
-def _clipped(x: KerasTensor, logits: KerasTensor, m: KerasTensor, s: KerasTensor) -> KerasTensor:
-    p = ops.clip(ops.sigmoid(logits), 1e-7, 1 - 1e-7)
-    pixels = -x * ops.log(p) - (1 - x) * ops.log(1 - p)
-    return ops.sum(pixels, axis=-1) + kl_divergence(m, s)
+def _with(pixels: Callable) -> Callable:
+    """The slip that prices the pixels, (k, n, 784), in another way."""
+    return lambda x, logits, m, s: (
+        ops.mean(ops.sum(pixels(x, logits), axis=-1), axis=0) + kl_divergence(m, s)
+    )
+
+
+def _halves(combine: Callable) -> Callable:
+    """The slip that combines the losses of the draws, (k, n), and the KL, (n,), in another way."""
+    return lambda x, logits, m, s: combine(
+        ops.sum(_pixels(x, logits), axis=-1), kl_divergence(m, s)
+    )
+
+
+def _on_a_grid(seed: int, clouds: list[tuple[float, float]]) -> list[tuple]:
+    """A picture of a decoder with 784 pixels, on a line of codes, and some clouds for it."""
+    rng = case_rng(seed)
+    weights, biases = rng.normal(0, 0.15, 784), rng.normal(-1.5, 1.5, 784)
+    z = np.linspace(-6, 6, 2401)
+    picture = rng.random(784) < expit(weights * rng.normal(0, 0.8) + biases)
+    logits = z[:, None] * weights + biases
+    prices = (np.logaddexp(0, logits) - picture * logits).sum(axis=1)
+    log_joint = (norm.logpdf(z) - prices).astype("float32")
+    best = z[np.argmax(log_joint)]
+    return [(z, log_joint, round(float(best + by), 2), std) for by, std in clouds]
+
+
+def _gap(
+    z: np.ndarray, log_joint: np.ndarray, mean: float, std: float, step: float | None = None
+) -> float:
+    step = z[1] - z[0] if step is None else step
+    log_p, q = logsumexp(log_joint) + np.log(step), norm(mean, std)
+    return np.sum(q.pdf(z) * (q.logpdf(z) - log_joint + log_p)) * (z[1] - z[0])
+
+
+def _negative_elbo(z: np.ndarray, log_joint: np.ndarray, mean: float, std: float) -> float:
+    q = norm(mean, std)
+    return np.sum(q.pdf(z) * (q.logpdf(z) - log_joint)) * (z[1] - z[0])
+
+
+def _the_other_way(z: np.ndarray, log_joint: np.ndarray, mean: float, std: float) -> float:
+    log_posterior = log_joint - logsumexp(log_joint) - np.log(z[1] - z[0])
+    terms = np.exp(log_posterior) * (log_posterior - norm.logpdf(z, mean, std))
+    return np.sum(terms) * (z[1] - z[0])
+
+
+def _without_logsumexp(z: np.ndarray, log_joint: np.ndarray, mean: float, std: float) -> float:
+    with np.errstate(divide="ignore"):
+        log_p = np.log(np.sum(np.exp(log_joint)) * (z[1] - z[0]))
+    return _negative_elbo(z, log_joint, mean, std) + log_p
 
 
 EXERCISES = {
-    1: Number(
+    1: Choice(
         "predict",
-        -784 * log(0.9),
-        "Each pixel, ink or paper, was given the probability 0.9 of what it is, and costs "
-        "-log 0.9 = 0.105 nats. So the number of ink pixels does not matter.",
+        "b",
+        "A bound says how high -log p(x) can be at most, not where below it lies: the gap of each "
+        "is unknown. So B may be the better model, with the worse clouds. Notebook 8 measures it.",
         {
-            -log(0.9): "That is the price of one pixel. A picture is the sum over its pixels.",
-            784 * log(0.9): "The sign: a price is minus the logarithm of the probability.",
-            -784 * log(0.1): "Paper has p = 0.1 of being ink. What is its probability to be paper?",
-            -784 * (0.9 * log(0.9) + 0.1 * log(0.1)): "Here each pixel is wrong one time in ten. "
-            "But this decoder knew every pixel: which of the two summands is left where x is 1?",
-            -784 * (log(0.9) + log(0.1)): "Only one of the two summands is left for each pixel, "
-            "since x or 1 - x is 0.",
-            -784 * log(0.9) / log(10): "That is a logarithm to base 10. Nats use np.log.",
-            -784 * log(0.9) / log(2): "Those are bits, from a logarithm to base 2. Use np.log.",
+            "a": "A's bound is lower. Could B's gap be 20 nats, and A's 1?",
+            "c": "Which way does the bound go: is the gap added to -log p(x), or subtracted?",
+            "d": "What is the gap a distance between, and are clouds and decoders the same in both?",
         },
-        hint="Find the price of an ink pixel, then that of a paper pixel. Then add up all 784.",
+        nudge="Write -ELBO = -log p(x) + gap for both; which of these numbers are known?",
     ),
-    2: Build(
-        "kl_mine(z_mean, z_log_var)",
-        kl_divergence,
-        lambda: [_heads(5, 3), _heads(4, 1), _heads(2, 7)],
-        "The average of log q gives the -1 and the -s, that of log p the variance and the squared "
-        "mean; dimensions are independent, so their KLs add.",
-        slips(
-            "A mean over the latent dimensions. They are independent: what do their KLs do?",
-            lambda m, s: ops.mean(_bracket(m, s), axis=-1) / 2,
-            "All values are twice too large. Both log-densities have a factor of one half.",
-            lambda m, s: ops.sum(_bracket(m, s), axis=-1),
-            "The sign. A KL is never negative, and 0 at the prior itself.",
-            lambda m, s: -kl_divergence(m, s),
-            "You read s as log sigma. Here s is the logarithm of the variance: no factor of 2.",
-            lambda m, s: kl_divergence(m, 2 * s),
-            "exp(s / 2) is the width. The average of z squared needs the variance.",
-            lambda m, s: ops.sum(_bracket(m, s) - ops.exp(s) + ops.exp(s / 2), axis=-1) / 2,
-            "The variance came in as s itself. But s is its logarithm.",
-            lambda m, s: ops.sum(ops.square(m) - 1, axis=-1) / 2,
-            "The -1 is missing: at the prior itself, the KL must be 0.",
-            lambda m, s: ops.sum(_bracket(m, s) + 1, axis=-1) / 2,
-            "The log of the variance is missing: narrow clouds would cost nothing.",
-            lambda m, s: ops.sum(_bracket(m, s) + s, axis=-1) / 2,
-            "The sign of the log of the variance: a narrow cloud, s far below 0, must cost more.",
-            lambda m, s: ops.sum(_bracket(m, s) + 2 * s, axis=-1) / 2,
-            "The mean is not squared: a shift to the left costs as much as one to the right.",
-            lambda m, s: ops.sum(_bracket(m, s) - ops.square(m) + m, axis=-1) / 2,
-            "The half reaches the variance only. It stands before the whole bracket.",
-            lambda m, s: ops.sum(_bracket(m, s) - ops.exp(s) / 2, axis=-1),
-            "This is the KL from the prior to the cloud. The average goes over q, the cloud.",
-            lambda m, s: ops.sum(ops.exp(-s) * (1 + ops.square(m)) - 1 + s, axis=-1) / 2,
-            "One number for the whole batch, a sum. Each picture has a KL of its own.",
-            lambda m, s: ops.sum(kl_divergence(m, s)),
-            "One number for the whole batch, a mean. Each picture has a KL of its own.",
-            lambda m, s: ops.mean(kl_divergence(m, s)),
-            "This adds up the pictures, for each latent dimension. Which axis holds the latents?",
-            lambda m, s: ops.sum(_bracket(m, s), axis=0) / 2,
-            "One KL for each latent dimension came out. A picture's KL is their sum.",
-            lambda m, s: _bracket(m, s) / 2,
-        ),
-        gradient=(0, 1),
+    2: Number(
+        "predict",
+        14.0,
+        "A nat of reconstruction weighs 1/28, since each row of 28 pixels became a mean, and a nat "
+        "of KL 1/2. Their ratio is 14: pictures will be vague, and codes say little.",
+        {
+            28.0: "That is the ratio if the KL were a sum. Here it is a mean over two dimensions.",
+            56.0: "The mean over the dimensions divides the KL; you have multiplied it by 2.",
+            784.0: "Keras takes the mean over the last axis only. How many pixels lie along it?",
+            392.0: "Your KL is right. But is the mean one over all pixels, or along one axis?",
+            1 / 14: "Upside down: beta is the weight of the KL over that of the reconstruction.",
+            1
+            / 28: "That is the weight of a nat of reconstruction. Beta is a ratio of two weights.",
+            0.5: "That is the weight of a nat of KL. How much does one of reconstruction weigh?",
+            1 / 56: "That is the product of the weights. Beta is their ratio.",
+            1.0: "Two of these sums have become means. By what does each divide?",
+        },
+        hint="Find the weight of a nat of KL, then that of a nat of reconstruction, and divide.",
+        nudge="By what number is the price of one pixel divided in this loss?",
     ),
     3: Build(
         "negative_elbo_of_each(x, logits, z_mean, z_log_var)",
-        _halves(lambda r, kl: r + kl),
-        lambda: [_batch(5, 6, 3), _batch(4, 9, 1)],
-        "Sums over pixels and over latent dimensions, no mean anywhere: the mean over pictures "
-        "comes last, when the training asks for one number.",
+        _halves(lambda r, kl: ops.mean(r, axis=0) + kl),
+        lambda: [_batch(3, 5, 2), _batch(1, 4, 1)],
+        "A mean over draws estimates an average over the cloud; pixels and dimensions are summed, "
+        "and the mean over pictures comes last, when the training asks for one number.",
         slips(
+            "This is a sum over the draws. They estimate an average.",
+            _halves(lambda r, kl: ops.sum(r, axis=0) + kl),
+            "The draws came out one by one. Which axis of the logits holds them?",
+            _halves(lambda r, kl: r + kl),
             "One number for the whole batch, a mean. Keep one value for each picture.",
-            _halves(lambda r, kl: ops.mean(r + kl)),
-            "One number for the whole batch, a sum. Keep one value for each picture.",
-            _halves(lambda r, kl: ops.sum(r + kl)),
+            _halves(lambda r, kl: ops.mean(r) + ops.mean(kl)),
             "The KL is subtracted. It is subtracted in the ELBO; here you want minus the ELBO.",
-            _halves(lambda r, kl: r - kl),
+            _halves(lambda r, kl: ops.mean(r, axis=0) - kl),
             "This is the ELBO itself. The loss is minus that.",
-            _halves(lambda r, kl: -r - kl),
+            _halves(lambda r, kl: -ops.mean(r, axis=0) - kl),
             "Only the reconstruction came out. Who pays for the code?",
-            _halves(lambda r, kl: r),
+            _halves(lambda r, kl: ops.mean(r, axis=0)),
             "Only the KL came out. What does the picture cost, given the code?",
             _halves(lambda r, kl: kl),
             "The KL counts twice, as in the source. The ELBO has beta = 1.",
-            _halves(lambda r, kl: r + 2 * kl),
-            "The two terms came out side by side. A picture's loss is their sum.",
-            _halves(lambda r, kl: ops.stack([r, kl], axis=-1)),
+            _halves(lambda r, kl: ops.mean(r, axis=0) + 2 * kl),
             "A mean over the pixels, as Keras takes it: that hides another beta. Prices add.",
-            lambda x, a, m, s: reconstruction_loss(x, a) / x.shape[-1] + kl_divergence(m, s),
+            _with(lambda x, logits: _pixels(x, logits) / 784),
             "A mean over the latent dimensions halves beta where there are two. KLs add.",
-            lambda x, a, m, s: reconstruction_loss(x, a) + kl_divergence(m, s) / m.shape[-1],
+            lambda x, a, m, s: _halves(lambda r, kl: ops.mean(r, axis=0) + kl / m.shape[-1])(
+                x, a, m, s
+            ),
             "Your KL reads s as log sigma. It is the logarithm of the variance.",
-            lambda x, a, m, s: reconstruction_loss(x, a) + kl_divergence(m, 2 * s),
+            lambda x, a, m, s: _halves(lambda r, kl: ops.mean(r, axis=0) + kl)(x, a, m, 2 * s),
             "Ink and paper are swapped: a high logit must be cheap where x is 1.",
-            lambda x, a, m, s: reconstruction_loss(1 - x, a) + kl_divergence(m, s),
-            "This is a squared error, the price under another belief. Ask for the cross-entropy.",
-            lambda x, a, m, s: ops.sum((x - ops.sigmoid(a)) ** 2, axis=-1) + kl_divergence(m, s),
+            _with(lambda x, logits: _pixels(1 - x, logits)),
+            "The logits went into the price as if they were probabilities. Keras has to be told "
+            "from_logits=True.",
+            _with(lambda x, a: _by_probability(x, ops.clip(a, 1e-7, 1 - 1e-7))),
+            "log(1 + exp(l)) is the right formula, but exp(1000) is infinite in float32. "
+            "ops.softplus knows a way around.",
+            _with(lambda x, logits: ops.log(1 + ops.exp(logits)) - x * logits),
+            "By way of p, a sure pixel meets 0 times the logarithm of 0. Stay with the logits.",
+            _with(lambda x, logits: _by_probability(x, ops.sigmoid(logits))),
             "You went by way of a clipped p, so no pixel costs more than 16 nats. Stay with the "
             "logits.",
-            _clipped,
+            _with(lambda x, a: _by_probability(x, ops.clip(ops.sigmoid(a), 1e-7, 1 - 1e-7))),
+            "A small number inside of the logarithm hides what a sure and wrong pixel costs. Stay "
+            "with the logits.",
+            _with(_with_a_small_number),
         ),
         gradient=(1, 2, 3),
+        tolerance=1e-4,
+        nudge="Which axis do you sum over, and which one is an average over?",
     ),
-    4: Number(
-        "predict",
-        sqrt(392),
-        "1 / (2 sigma^2) = 1 / 784. A noise of about 20, where greys only go from 0 to 1, hides "
-        "every picture: to such a model hardly any code is worth its KL.",
-        {
-            392.0: "That is the variance. The width is its square root.",
-            28.0: "The 2 in the exponent of the normal density is missing: 2 sigma^2 = 784.",
-            784.0: "Set 1 / (2 sigma^2), the weight of a squared difference, equal to 1 / 784.",
-            sqrt(0.5): "That belongs to the sum over the pixels. Here a mean is taken.",
-            sqrt(1 / 1568): "Upside down: a small weight 1 / (2 sigma^2) means a large sigma.",
-            1.0: "With sigma = 1 each squared difference would have the weight 1/2. Which has it?",
-        },
-        hint="Compare the factors before (x - prediction)^2: 1 / (2 sigma^2) and that of the mean.",
+    4: Build(
+        "gap_on_grid(z, log_joint, mean, std)",
+        _gap,
+        lambda: [
+            *_on_a_grid(1, [(0.0, 0.2), (0.3, 0.5)]),
+            *_on_a_grid(2, [(-0.2, 0.1), (0.0, 1.0)]),
+        ],
+        "It is -ELBO minus -log p(x), or the KL from the cloud to the posterior, which is the same "
+        "number. With one or two latent dimensions a grid can tell; with more, none can.",
+        slips(
+            "This is -ELBO. The gap is what lies between it and -log p(x).",
+            _negative_elbo,
+            "The sign. The gap is a KL, and never negative.",
+            lambda *case: -_gap(*case),
+            "The integral that gives p(x) is a sum times the distance between the codes.",
+            lambda *case: _gap(*case, step=1.0),
+            "A mean over the grid is no integral. Multiply the sum by the distance of the codes.",
+            lambda z, log_joint, mean, std: _gap(z, log_joint, mean, std, step=1 / len(z)),
+            "The sum over the codes still has to be multiplied by the distance between them.",
+            lambda z, *case: _gap(z, *case) / (z[1] - z[0]),
+            "This is the KL from the posterior to the cloud. Average over the cloud instead.",
+            _the_other_way,
+            "std is a width, and you took it for a variance. Or was it the other way round?",
+            lambda z, log_joint, mean, std: _gap(z, log_joint, mean, std**0.5),
+            "This is the distance from the prior. The gap is the one from the posterior.",
+            lambda z, log_joint, mean, std: (std**2 + mean**2 - 1 - 2 * np.log(std)) / 2,
+            "Exponentials of numbers near -300 are 0 in float32, and their logarithm is minus "
+            "infinity. What does logsumexp do?",
+            _without_logsumexp,
+        ),
+        nudge="Find log p(x) first: it is the integral of the exponentials of log_joint.",
     ),
     5: Choice(
         "explore",
-        "b",
-        "float32 ends at 3.4e38, which is exp(88.7). An infinite loss has infinite or NaN slopes, "
-        "and one step makes the weights NaN. Scale the pictures, and keep the learning rate small.",
+        "c",
+        "Steeper pixels cut the posterior off on one side, and no normal cloud fits that as well; "
+        "yet the picture has become more probable. A lower -ELBO can go with a wider gap.",
         {
-            "a": "Print the largest size of z_mean, and square it. Is that more than 3.4e38?",
-            "c": "The formula takes no logarithm, since the head gives one. What do s = -150 cost?",
-            "d": "Print the largest sizes of z_mean and z_log_var. Are they infinite?",
+            "a": "That is so for one of the factors. Subtract the two numbers for the others.",
+            "b": "Subtract the two numbers for the factors 1 and 5. Which difference is larger?",
+            "d": "Look at the first number, -log p(x), for the factors 1 and 5.",
         },
+        nudge="The gap is the second number minus the first; write it down for each factor.",
     ),
 }
