@@ -98,7 +98,7 @@ EXERCISES = {
         {
             "a": "A's bound is lower. Could B's gap be 20 nats, and A's 1?",
             "c": "Which way does the bound go: is the gap added to -log p(x), or subtracted?",
-            "d": "What is the gap a distance between, and are clouds and decoders the same in both?",
+            "d": "The gap is a KL to the posterior. Do A and B have the same posteriors?",
         },
         nudge="Write -ELBO = -log p(x) + gap for both; which of these numbers are known?",
     ),
