@@ -1,12 +1,13 @@
 """Exercises of notebook 05."""
 
-from helpers.exercises.engine import Build, Choice, case_rng, slips
+from helpers.exercises.engine import Build, Choice, Number, case_rng, slips
 from helpers.loss import kl_divergence, reconstruction_loss
 from helpers.training import VAE, build_vae
 
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
+from math import exp, log
 
 import keras
 import numpy as np
@@ -14,7 +15,29 @@ import tensorflow as tf
 from keras import KerasTensor, ops
 
 LENGTHS = "length of the step, layer by layer"
+CALLED = "1 if vae.fit was called, 2 if vae.train_step, else 0"
 NARROW, WIDE = -30.0, 1.0  # log-variances
+
+
+class WatchedVAE(VAE):
+    """A VAE that notes in `called` when it is asked to train by itself."""
+
+    called = 0
+
+    def fit(self, *args: object, **kwargs: object) -> keras.callbacks.History:
+        """Keras's `fit`."""
+        self.called = 1
+        return super().fit(*args, **kwargs)
+
+    def train_on_batch(self, *args: object, **kwargs: object) -> object:
+        """Keras's `train_on_batch`."""
+        self.called = 1
+        return super().train_on_batch(*args, **kwargs)
+
+    def train_step(self, data: tuple) -> dict:
+        """The step of a VAE."""
+        self.called = self.called or 2
+        return super().train_step(data)
 
 
 class _Case:
@@ -22,7 +45,10 @@ class _Case:
 
     def __init__(self, n: int, beta: float, optimizer: keras.Optimizer) -> None:
         rng = case_rng(n)
-        self.vae, self.beta, self.optimizer = build_vae(beta=beta, seed=n), beta, optimizer
+        built = build_vae(seed=n)
+        self.vae = WatchedVAE(built.encoder, built.decoder, beta)
+        self.vae.compile(optimizer=optimizer)
+        self.beta, self.optimizer = beta, optimizer
         self.x = np.clip(rng.uniform(-0.5, 1.5, (n, 784)), 0, 1).astype("float32")
         for weights in self.vae.trainable_variables:
             spread = weights.shape[0] ** -0.5 if len(weights.shape) == 2 else 0.1
@@ -47,20 +73,26 @@ class _Case:
 def _kept() -> list[_Case]:
     # Smooth ones, unlike Adam as usual, which magnifies rounding near 0.
     descent = keras.optimizers.SGD(0.01, momentum=0.5, nesterov=True)
-    return [_Case(5, 2.0, descent), _Case(3, 0.5, keras.optimizers.Adam(0.01, epsilon=1.0))]
+    return [_Case(50, 2.0, descent), _Case(7, 0.5, keras.optimizers.Adam(0.01, epsilon=1.0))]
 
 
 def _moved(step: Callable, vae: VAE, x: np.ndarray) -> dict:
     """How far the weights went, where to, the loss that came out, and whether z was drawn."""
     case = next(case for case in _kept() if case.vae is vae)
     case.reset(NARROW)  # other noise, as from a second draw, changes nothing
+    vae.called = 0
     before = [np.array(ops.convert_to_numpy(weights)) for weights in vae.trainable_variables]
     try:
         loss = step(vae, x)
-    except ValueError as error:  # of an optimizer that is handed nothing
-        if "No gradients" not in str(error):
+    except Exception as error:
+        if vae.called:
+            return {CALLED: vae.called}
+        if "No gradients" not in str(error):  # of an optimizer that is handed nothing
             raise
-        return {LENGTHS: None}
+        return {CALLED: 0, LENGTHS: None}
+    if vae.called:
+        return {CALLED: vae.called}
+    steps_made = int(vae.optimizer.iterations)
     after = [ops.convert_to_numpy(weights) for weights in vae.trainable_variables]
     steps = [(b - a).astype("float64").ravel() for a, b in zip(before, after, strict=True)]
     layers = [np.concatenate(steps[k : k + 2]) for k in range(0, len(steps), 2)]
@@ -69,9 +101,11 @@ def _moved(step: Callable, vae: VAE, x: np.ndarray) -> dict:
     with suppress(TypeError, ValueError):  # what is no number is told below
         drawn = abs(float(step(vae, x)) / case.without_noise - 1) > 1e-3
     return {
+        CALLED: 0,
         LENGTHS: np.array([np.sqrt(np.sum(layer**2)) for layer in layers]),
         "sum of the step, layer by layer": np.array([layer.sum() for layer in layers]),
         "step of all weights": np.concatenate(layers),
+        "number of steps": steps_made,
         "loss": loss,
         "1 if z is drawn, else 0": int(drawn),
     }
@@ -122,9 +156,18 @@ def _outside(vae: VAE, x: np.ndarray) -> None:
     vae.optimizer.apply(tape.gradient(_no_step(vae, x), variables), variables)  # which it refuses
 
 
+def _batch_by_batch(vae: VAE, x: np.ndarray) -> KerasTensor:
+    losses = [_step()(vae, x[k : k + 32]) for k in range(0, len(x), 32)]
+    return sum(losses) / len(losses)
+
+
 def _by_hand(optimizer: keras.Optimizer, slopes: list, variables: list) -> None:
     for weights, slope in zip(variables, slopes, strict=True):
         weights.assign(weights - optimizer.learning_rate * slope)
+
+
+def _kl(mean: float, log_var: float) -> float:
+    return (exp(log_var) + mean**2 - 1 - log_var) / 2
 
 
 EXERCISES = {
@@ -140,6 +183,7 @@ EXERCISES = {
             "d": "Which of the two multiplies the slope by a fixed number, and which divides it "
             "by its own size?",
         },
+        nudge="How does the slope of a sum of 32 losses compare with that of their mean?",
     ),
     2: Build(
         "one_step(vae, x)",
@@ -160,6 +204,12 @@ EXERCISES = {
             "The weights went uphill. The optimizer subtracts by itself: hand it the slopes as "
             "they are.",
             _step(sign=-1),
+            "vae.fit makes steps of its own, on batches of its own. Write one step: a tape, "
+            "slopes, the optimizer.",
+            lambda vae, x: vae.fit(x, verbose=0),
+            "vae.train_step is a step that someone else wrote. Write it out: a tape, slopes, the "
+            "optimizer.",
+            lambda vae, x: vae.train_step((x,))["loss"],
             "A sum over the batch makes every slope n times as large. Take the mean.",
             _step(lambda r, kl, beta: ops.sum(r + beta * kl)),
             "The KL counts once, but this model has a beta of its own.",
@@ -177,6 +227,8 @@ EXERCISES = {
             lambda vae, x: [_step()(vae, x), _no_step(vae, x)][1],
             "Two steps were made. Ask the optimizer once.",
             _step(times=2),
+            "A step for each batch of 32 was made. All pictures belong to one step.",
+            _batch_by_batch,
             "A step of learning rate times slope, made by hand. The model has an optimizer with "
             "a rule of its own: let it move the weights.",
             _step(move=_by_hand),
@@ -192,6 +244,7 @@ EXERCISES = {
             _step(returned=lambda r, kl, beta: ops.sum(r + beta * kl)),
         ),
         measure=_moved,
+        nudge="Which four lines of StepwiseVAE.train_step make the step?",
     ),
     3: Choice(
         "explore",
@@ -203,12 +256,14 @@ EXERCISES = {
             "c": "Try it with None: does training itself need test_step?",
             "d": "Is any val_ key printed? Keras cannot guess that our loss has two terms.",
         },
+        nudge="Make both calls, each in a cell of its own, and read the last line that comes out.",
     ),
     4: Choice(
         "explore",
         "d",
         "One step at 0.1 throws the codes to where they cost a thousand nats or far more. Some "
-        "runs flee from there to codes that say nothing, others diverge. Lower the rate, "
+        "runs flee from there to codes that say nothing, others diverge: float32 ends at 3.4e38, "
+        "which is exp(88.7), and a loss beyond it turns the weights into nan. Lower the rate, "
         "start anew.",
         {
             "a": "Compare the last loss of two or more seeds, at 0.01 and at 0.1.",
@@ -216,5 +271,28 @@ EXERCISES = {
             "c": "A KL near 0 may mean that the codes say nothing. Look at the reconstruction "
             "next to it: what does a code that says nothing cost, by notebook 4?",
         },
+        nudge="Look at the spread over the four seeds at each rate, and at both terms.",
+    ),
+    5: Number(
+        "predict",
+        _kl(0.8, 2 * log(0.1) + 1.0) - 2 * _kl(0.8, 0.5),
+        "The cloud that is drawn costs 1.64 nats, and twice the counted 0.39 is charged. Beta 2 "
+        "hides a part of the error here; at s = 0 and a mean of 0 it would hide nothing.",
+        {
+            _kl(0.8, 2 * log(0.1) + 1.0) - _kl(0.8, 0.5): "The counted KL enters the published "
+            "loss twice.",
+            2 * (_kl(0.8, 2 * log(0.1) + 1.0) - _kl(0.8, 0.5)): "Beta multiplies what is counted, "
+            "not what the cloud costs.",
+            _kl(0.8, 2 * log(0.1) + 1.0): "That is what the cloud costs. Some of it is charged.",
+            2 * _kl(0.8, 0.5): "That is what is charged. What would be right?",
+            _kl(0.8, 0.5): "That is the KL as counted. What would be right, and what is charged?",
+            2 * _kl(0.8, 0.5) - _kl(0.8, 2 * log(0.1) + 1.0): "Turn the difference over: how much "
+            "is missing?",
+            _kl(0.8, 2 * log(0.1) + 0.5) - 2 * _kl(0.8, 0.5): "The width that is drawn is "
+            "0.1 exp(s), not 0.1 exp(s / 2).",
+            _kl(0.8, 1.0) - 2 * _kl(0.8, 0.5): "The noise has a standard deviation of 0.1.",
+        },
+        hint="Two KLs are needed: that of the width 0.1 exp(s), and that of the variance exp(s).",
+        nudge="Which width is drawn at s = 0.5, and which one does the KL line believe in?",
     ),
 }
