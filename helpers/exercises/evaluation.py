@@ -71,9 +71,7 @@ EXERCISES = {
             "One fixed number brings back the images near it, and no others. Ask each image.",
             lambda w: np.log(np.exp(w + 1000.0).mean(axis=1)) - 1000.0,
             "With the smallest taken out, the largest overflows where draws lie far apart.",
-            lambda w: (
-                np.log(np.exp(w - w.min(axis=1, keepdims=True)).mean(axis=1)) + w.min(axis=1)
-            ),
+            lambda w: np.log(np.exp(w - w.min(axis=1, keepdims=True)).mean(axis=1)) + w.min(axis=1),
             "One maximum for all images leaves nothing of an image far below it. Give each image "
             "its own.",
             lambda w: np.log(np.exp(w - w.max()).mean(axis=1)) + w.max(),
@@ -87,7 +85,7 @@ EXERCISES = {
             lambda w: np.exp(w).mean(axis=1),
         ),
         tolerance=1e-5,
-        nudge="What happens to log(mean w) when every weight of an image is multiplied by one number?",
+        nudge="What becomes of the log of a mean when every weight is multiplied by one number?",
     ),
     4: Choice(
         "explore",
