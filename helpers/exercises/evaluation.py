@@ -98,5 +98,6 @@ EXERCISES = {
             "c": "Compare the medians with 5,000 draws: which is nearer for most images?",
             "d": "Call it with 5000. How many of so many draws land on a hill 0.1 wide?",
         },
+        nudge="For which images should it help that these draws do not ask the encoder?",
     ),
 }
