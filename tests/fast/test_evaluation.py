@@ -261,6 +261,16 @@ def test_the_likelihoods_of_all_images_add_up_to_1():
     assert evaluation.exact_log_likelihood(three_pixels()[0], impossible, step=0.1)[0] < -900
 
 
+def test_halving_the_step_sees_what_the_sum_cannot():
+    coarse, fine, finer = (
+        np.exp(evaluation.exact_log_likelihood(three_pixels()[0], EIGHT, step=step))
+        for step in (1, 0.1, 0.05)
+    )
+    assert coarse.sum() == pytest.approx(1, abs=1e-6)
+    assert abs(coarse / fine - 1).max() > 0.01
+    assert_allclose(fine, finer, rtol=1e-4)
+
+
 def test_exact_of_a_decoder_that_ignores_z(x):
     exact = evaluation.exact_log_likelihood(constant_vae().decoder, x, step=0.2)
     assert exact.shape == (20,)
