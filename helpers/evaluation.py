@@ -117,7 +117,8 @@ def log_joint(decoder: keras.Model, x: np.ndarray, z: np.ndarray) -> np.ndarray:
 
 def _log_joint(decoder: keras.Model, x: np.ndarray, z: np.ndarray) -> np.ndarray:
     logits = check_logits(decoder(z.astype("float32")))
-    of_z = norm.logpdf(z).sum(axis=1) - np.logaddexp(0, logits).sum(axis=1)
+    of_paper = ops.sum(ops.softplus(logits), axis=1)  # softplus is log(1 + exp(logits))
+    of_z = norm.logpdf(z).sum(axis=1) - ops.convert_to_numpy(of_paper)
     return x @ logits.T + of_z.astype("float32")
 
 
@@ -133,13 +134,6 @@ def plane_grid(half_width: float = 6.0, step: float = 0.05) -> np.ndarray:
     count = int(min(half_width / step + 1e-9, 1e9))
     check_whole("half_width, step: their ratio", count, 1, 2_000)
     return step * np.arange(-count, count + 1)
-
-
-def log_joint_on_plane(decoder: keras.Model, x: np.ndarray, axis: np.ndarray) -> np.ndarray:
-    """`log_joint` at the points [z[1], z[0]] of the grid axis x axis: (n, m, m)."""
-    axis = check_numbers(axis, "axis", "m")
-    points = np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 2)
-    return log_joint(decoder, x, points).reshape(-1, len(axis), len(axis))
 
 
 def exact_log_likelihood(

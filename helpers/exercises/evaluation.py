@@ -8,10 +8,11 @@ from scipy.special import logsumexp
 
 def _log_weights() -> list[tuple]:
     rng = case_rng(8)
+    test = -150 + 40 * rng.normal(size=(200, 1)) - 3 * rng.gamma(1.0, size=(200, 1_000))
     far = np.array([-1000, -1003, -995, -2000, -1020])[:, None] + 2 * rng.normal(size=(5, 8))
     one = np.array([[-1000.0], [-800.0], [-3.5]])
     near = np.array([[-3.0, -1.0, 0.5, -0.2], [-1.0, -900.0, -40.0, -2.0]])
-    return [(far,), (one,), (near,), (far.astype("float32").T.copy(),)]
+    return [(test.astype("float32"),), (far,), (one,), (near,), (far.astype("float32").T.copy(),)]
 
 
 def _bound(log_w: np.ndarray) -> np.ndarray:
@@ -29,6 +30,7 @@ EXERCISES = {
             "b": "More draws never lower the bound. And can one draw be poorer than another here?",
             "c": "No bound lies above log p(x). Do the weights differ at all, to favour one?",
         },
+        nudge="Does such a weight depend on the code z at which it is taken?",
     ),
     2: Number(
         "predict",
@@ -42,6 +44,7 @@ EXERCISES = {
             0.0: "With nothing left out the sum would be a -ELBO. Can that lie below -log p(x)?",
         },
         hint="How large must reconstruction loss and true KL be together, for a -ELBO?",
+        nudge="On which side of -log p(x) does a -ELBO lie when all of its KL is counted?",
     ),
     3: Build(
         "bound_from_draws(log_w)",
@@ -62,7 +65,13 @@ EXERCISES = {
             lambda w: _bound(w).mean(),
             "exp(-1000) is 0 to the computer, and log 0 is -inf. Which factor can be taken out "
             "of all weights of an image before the exp?",
-            lambda w: np.log(np.exp(w.astype("float64")).mean(axis=1)),
+            lambda w: np.log(np.exp(w).mean(axis=1)),
+            "A small number inside of the log hides its -inf, and all such images come out alike.",
+            lambda w: np.log(np.exp(w).mean(axis=1) + 1e-12),
+            "One fixed number brings back the images near it, and no others. Ask each image.",
+            lambda w: np.log(np.exp(w + 1000.0).mean(axis=1)) - 1000.0,
+            "With the smallest taken out, the largest overflows where draws lie far apart.",
+            lambda w: np.log(np.exp(w - w.min(axis=1, keepdims=True)).mean(axis=1)) + w.min(axis=1),
             "One maximum for all images leaves nothing of an image far below it. Give each image "
             "its own.",
             lambda w: np.log(np.exp(w - w.max()).mean(axis=1)) + w.max(),
@@ -76,6 +85,7 @@ EXERCISES = {
             lambda w: np.exp(w).mean(axis=1),
         ),
         tolerance=1e-5,
+        nudge="What becomes of the log of a mean when every weight is multiplied by one number?",
     ),
     4: Choice(
         "explore",
@@ -88,5 +98,6 @@ EXERCISES = {
             "c": "Compare the medians with 5,000 draws: which is nearer for most images?",
             "d": "Call it with 5000. How many of so many draws land on a hill 0.1 wide?",
         },
+        nudge="For which images should it help that these draws do not ask the encoder?",
     ),
 }

@@ -138,7 +138,9 @@ def test_evaluation(x):
     z, log_w = rng.normal(size=(5, 2)), rng.normal(-150, 3, (8, 12))
     q = rng.normal([[[0]], [[-1]]], 0.3, (2, 8, 2)).astype("float32")
     axis = evaluation.plane_grid(3, 0.25)
-    on_plane = evaluation.log_joint_on_plane(vae.decoder, x, axis), axis.astype("float32")
+    points = np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 2)
+    joint = evaluation.log_joint(vae.decoder, x, points).reshape(-1, len(axis), len(axis))
+    on_plane = joint, axis.astype("float32")
     check_calls(
         "08_evaluation",
         ("log_joint", vae.decoder, x, z),

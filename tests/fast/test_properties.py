@@ -362,10 +362,6 @@ ANSWERS = {
     "aggregate_posterior": (vis.aggregate_posterior, density, clouds(numbers((6,)), size=FIVE)),
     "plane_grid": (evaluation.plane_grid, multiples, real(1, 6), real(0.125, 0.75)),
     "log_joint": (evaluation.log_joint, joint_of, at_points(BINARY)),
-    "log_joint_on_plane": (
-        evaluation.log_joint_on_plane,
-        lambda d, x, axis: joint_of(d, x, plane_points(axis)).reshape(-1, 6, 6),
-        always(PLANE), BINARY, numbers((6,))),
     "exact_log_likelihood": (
         evaluation.exact_log_likelihood, likelihood, always(PLANE), BINARY, real(1, 2), HALF),
     "log_weights": (evaluation.log_weights, again(evaluation.log_weights),
