@@ -12,6 +12,8 @@ def _pair(*names: str) -> Callable[..., dict]:
 
     def measure(function: Callable, *case: object) -> dict:
         parts = function(*case)
+        if parts is None:
+            return {}
         if not isinstance(parts, tuple | list) and np.ndim(parts) < 3:
             parts = [parts]
         count = {"number of arrays returned": len(parts)}
