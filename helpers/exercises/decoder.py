@@ -13,7 +13,7 @@ from scipy.special import expit
 def _codes() -> list[tuple]:
     rng = case_rng(6)
     cases = []
-    for n, d, h, p in [(5, 3, 6, 7), (2, 2, 4, 9)]:
+    for n, d, h, p in [(5, 2, 64, 784), (2, 10, 16, 784)]:
         weights = [rng.normal(size=s).astype("float32") for s in [(d, h), (h,), (h, p), (p,)]]
         cases.append((rng.normal(size=(n, d)).astype("float32"), weights))
     return cases
@@ -25,8 +25,14 @@ def _generate(activation: Callable = relu, end: Callable = expit, **biases: floa
     return lambda z, weights: outputs(weights, z)[0]
 
 
-def _softplus(a: np.ndarray) -> np.ndarray:
-    return np.logaddexp(a, 0)
+def _mistakes() -> list[tuple]:
+    rng = case_rng(7)
+    cases = []
+    for n, spread in [(4, 3), (32, 300)]:
+        logits = rng.normal(0, spread, (n, 784))
+        logits[:, :3] = -1000, 0, 1000
+        cases.append((logits, rng.integers(0, 2, (n, 784)).astype("float32")))
+    return cases
 
 
 EXERCISES = {
@@ -48,6 +54,7 @@ EXERCISES = {
         },
         tolerance=1e-6,
         hint="Which of the two layers has to do with the code? Count its weights before and after.",
+        nudge="Which arrays of the decoder have a side whose length is latent_dim?",
     ),
     2: Number(
         "predict",
@@ -64,6 +71,7 @@ EXERCISES = {
             np.log10(9): "That is a logarithm to base 10. The sigmoid has e in it, so use np.log.",
         },
         hint="Turn p = 1 / (1 + exp(-logit)) upside down: 1 / p - 1 = exp(-logit).",
+        nudge="Will it be above or below 0, and between which two rows of the table of logits?",
     ),
     3: Build(
         "generate_by_hand(codes, weights)",
@@ -94,6 +102,8 @@ EXERCISES = {
             "That is a sigmoid in the hidden layer, too. It has a ReLU.",
             _generate(expit),
         ),
+        nudge="Follow one code: which array meets it first, and what happens to the 64 numbers "
+        "before the pixels see them?",
     ),
     4: Number(
         "explore",
@@ -111,37 +121,43 @@ EXERCISES = {
         tolerance=1e-6,
         hint='Call two_prices(logit, "float64") in a loop over range(1, 61) and look for inf in '
         "the second column.",
+        nudge="At which logit does the second column begin to differ from the third?",
     ),
     5: Build(
-        "price_where_ink(many_logits)",
-        lambda a: _softplus(-a),
-        lambda: [
-            (np.array([-1000.0, -50.0, -2.0, 0.0, 0.5, 50.0, 1000.0]),),
-            (case_rng(7).normal(0, 300, 40),),
-        ],
-        "-log p = log(1 + exp(-logit)), the same function with the sign turned; exp(-|logit|) "
-        "is at most 1, so nothing overflows.",
+        "what_pixels_say(many_logits, pixels)",
+        lambda a, x: expit(a) - x,
+        _mistakes,
+        "p for paper and p - 1 for ink are both p - pixel: what was said minus what is there. A "
+        "sure hit says 0, a sure mistake says 1 or -1, however large its logit.",
         slips(
-            "This is the price of ink said where there is paper. Which sign has the logit in "
-            "-log p?",
-            _softplus,
-            "Infinite: exp overflows where its exponent is large, and then p is 0. In the formula "
-            "on the right no exponent is above 0.",
-            lambda a: np.log(1 + np.exp(-a)),
-            "Where the logit is near 0 the logarithm counts, too: at 0 the price is log 2.",
-            lambda a: relu(-a),
-            "Clipping p keeps the price finite, and makes it the same for every large mistake.",
-            lambda a: -np.log(np.clip(np.exp(-_softplus(-a)), 1e-7, 1 - 1e-7)),
-            "The exponent needs a minus sign before |logit|.",
-            lambda a: relu(-a) + np.log(1 + np.exp(np.abs(a))),
-            "Where the logit is large, this price is below 0. Which maximum belongs in front?",
-            lambda a: np.log1p(np.exp(-np.abs(a))) - a,
-            "A price below 0? -log p is positive for every p below 1.",
-            lambda a: -_softplus(-a),
-            "A mean came out. Each logit has a price of its own.",
-            lambda a: _softplus(-a).mean(),
-            "A sum came out. Each logit has a price of its own.",
-            lambda a: _softplus(-a).sum(),
+            "The sign: where there is paper the slope is p itself, as in the table.",
+            lambda a, x: x - expit(a),
+            "This is the slope for paper everywhere. What comes out where the pixel is ink?",
+            lambda a, x: expit(a),
+            "Where there is ink the price falls as the logit grows. What sign has its slope?",
+            lambda a, x: np.where(x == 1, 1 - expit(a), expit(a)),
+            "Ink and paper are exchanged: 1 is ink.",
+            lambda a, x: expit(a) - (1 - x),
+            "These are the prices. Their slopes are asked for.",
+            lambda a, x: np.logaddexp(0, np.where(x == 1, -a, a)),
+            "This slope is in p. How does p itself move with the logit?",
+            lambda a, x: np.where(x == 1, -1 / expit(a), 1 / expit(-a)),
+            "This is the slope of the sigmoid. The slope of the price has another factor.",
+            lambda a, x: expit(a) * expit(-a),
+            "Infinity divided by infinity is no number. Divide by exp(logit) above and below the "
+            "line.",
+            lambda a, x: np.exp(a) / (1 + np.exp(a)) - x,
+            "A pixel that is surely wrong came out with the slope 0, as from a clipped p. It has "
+            "to be told most of all.",
+            lambda a, x: (expit(a) - x) * (np.abs(a) < 16),
+            "A mean came out. Each pixel has a slope of its own.",
+            lambda a, x: (expit(a) - x).mean(),
+            "A mean or a sum over the pixels came out. Each pixel has a slope of its own.",
+            lambda a, x: (expit(a) - x).sum(axis=1),
+            "The slopes are divided by the number of pixels or pictures. Each price stands alone.",
+            lambda a, x: (expit(a) - x) / a.shape[1],
         ),
+        nudge="For paper the slope is p. Draw -log(p) over the logit for ink: does it rise or "
+        "fall, and where does it become flat?",
     ),
 }

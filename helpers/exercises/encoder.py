@@ -8,21 +8,24 @@ import numpy as np
 
 
 def _pair(*names: str) -> Callable[..., dict]:
-    """Measure a pair under these names; what is no pair counts as its first part."""
+    """Count the arrays and measure a pair under these names; what is no pair is one array."""
 
     def measure(function: Callable, *case: object) -> dict:
         parts = function(*case)
+        if parts is None:
+            return {}
         if not isinstance(parts, tuple | list) and np.ndim(parts) < 3:
             parts = [parts]
-        return dict(zip(names, parts, strict=False))
+        count = {"number of arrays returned": len(parts)}
+        return count | dict(zip(names, parts, strict=False))
 
     return measure
 
 
 def _clouds() -> list[tuple]:
     rng = case_rng(4)
-    shapes = [(5, 3), (1, 2), (4, 1)]
-    return [(rng.normal(0, 2, shape), rng.normal(0.5, 1.5, shape)) for shape in shapes]
+    shapes = [(1_000, 2), (64, 10), (2, 2)]
+    return [(rng.normal(0, 2, shape), rng.normal(-2, 3, shape)) for shape in shapes]
 
 
 def _ends(reach: Callable) -> Callable:
@@ -32,9 +35,9 @@ def _ends(reach: Callable) -> Callable:
 def _weights() -> list[tuple]:
     rng = case_rng(5)
     cases = []
-    for n, p, h, d in [(5, 7, 6, 3), (2, 4, 3, 2)]:
+    for n, p, h, d in [(32, 784, 64, 2), (2, 784, 16, 10)]:
         shapes = [(p, h), (h,), (h, d), (d,), (h, d), (d,)]
-        weights = [rng.normal(size=shape).astype("float32") for shape in shapes]
+        weights = [rng.normal(0, 0.2, shape).astype("float32") for shape in shapes]
         cases.append((weights, rng.random((n, p), "float32")))
     return cases
 
@@ -74,6 +77,7 @@ EXERCISES = {
         },
         tolerance=1e-6,
         hint="Add three layers: the body, and the two heads with 64 inputs and 10 outputs each.",
+        nudge="Which of the encoder's three layers have to do with latent_dim at all?",
     ),
     2: Build(
         "ends_of_clouds(z_mean, z_log_var)",
@@ -82,6 +86,9 @@ EXERCISES = {
         "The head gives a logarithm of a variance: exp undoes the logarithm, the half in it "
         "takes the root.",
         slips(
+            "This is one array. There are two answers, the low ends and the high ends: return "
+            "both, separated by a comma.",
+            lambda m, s: m - 2 * np.exp(s / 2),
             "exp(z_log_var) is the variance. The ends are counted in standard deviations.",
             _ends(lambda s: 2 * np.exp(s)),
             "Half of the logarithm of the variance is the logarithm of the standard deviation, "
@@ -103,6 +110,8 @@ EXERCISES = {
             lambda m, s: (-2 * np.exp(s / 2), 2 * np.exp(s / 2)),
         ),
         measure=_pair("low ends", "high ends"),
+        nudge="What is the standard deviation of a cloud whose head says z_log_var = 0, and where "
+        "does that cloud end?",
     ),
     3: Choice(
         "explore",
@@ -116,6 +125,7 @@ EXERCISES = {
             "d": "No logarithm is computed anywhere in the encoder. Compare the second output "
             "after with the first one before.",
         },
+        nudge="The function returns two lists of two arrays each: which of the four are alike?",
     ),
     4: Choice(
         "explore",
@@ -129,6 +139,7 @@ EXERCISES = {
             "around 1 in both?",
             "d": "Look at the smallest of the 1,000, too. What becomes of a negative log-variance?",
         },
+        nudge="Print the smallest and the largest width of centres_and_widths(1000, scaled=False).",
     ),
     5: Build(
         "encode_by_hand(weights, images)",
@@ -137,6 +148,8 @@ EXERCISES = {
         "Each layer is a matrix product and a bias, and only the body has a ReLU. The two heads "
         "differ in their numbers and in nothing else.",
         slips(
+            "This is one array. The encoder has two heads: return what both say.",
+            lambda w, x: forward()(w, x)[0],
             "The hidden layer has an activation: what does ReLU do to negative values?",
             forward(np.asarray),
             "The heads have no activation. They may give negative numbers.",
@@ -157,5 +170,7 @@ EXERCISES = {
             forward(lambda a: 1 / (1 + np.exp(-a))),
         ),
         measure=_pair("z_mean", "z_log_var"),
+        nudge="Which two of the six arrays turn the images into the 64 hidden values, and what is "
+        "done to these before the heads see them?",
     ),
 }

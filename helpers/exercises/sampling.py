@@ -44,7 +44,8 @@ def _noisy(scale: Callable, columns: int = 3, seed: int | None = None) -> Callab
 
 def _epsilon() -> list[tuple]:
     rng = case_rng(3)
-    return [(mu, sigma, rng.standard_normal(50)) for mu, sigma in [(1.0, 1.0), (-0.4, 0.5)]]
+    settings = [(1.0, 1.0, 5_000), (-0.4, 0.5, 32)]
+    return [(mu, sigma, rng.standard_normal(n)) for mu, sigma, n in settings]
 
 
 EXERCISES = {
@@ -60,6 +61,7 @@ EXERCISES = {
             0.0: "At 0 the widths are 0.1 and 1. Set 0.1 exp(s) equal to exp(s / 2).",
         },
         hint="Set the two widths equal, 0.1 exp(s) = exp(s / 2), and solve for s.",
+        nudge="Write down the two widths as formulas in s: what must be true of them?",
     ),
     2: Build(
         "sample_wide(z_mean, z_log_sigma)",
@@ -86,6 +88,7 @@ EXERCISES = {
         ),
         measure=_of_draws,
         tolerance=0.06,
+        nudge="What must be done to a logarithm of a width to get the width?",
     ),
     3: Build(
         "slope_of_cos(mu, sigma, epsilon)",
@@ -112,6 +115,7 @@ EXERCISES = {
             "A sum over the draws came out. The estimate is their mean.",
             lambda m, s, e: -np.sin(m + s * e).sum(),
         ),
+        nudge="Hold one epsilon fixed: how does z move with mu, and then cos z with z?",
     ),
     4: Choice(
         "explore",
@@ -123,5 +127,6 @@ EXERCISES = {
             "b": "Call it several times with this step. How many digits agree?",
             "d": "Call it several times with each step, and compare with -0.510.",
         },
+        nudge="Call it five times for each of the steps 0.0001, 0.01, 0.3 and 2.",
     ),
 }
