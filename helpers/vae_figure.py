@@ -4,6 +4,7 @@ from helpers.data import load_mnist
 from helpers.figures import as_designed, show
 
 import matplotlib.pyplot as plt
+import numpy as np
 from matplotlib.patches import FancyBboxPatch
 
 MARK, LINE, ROUND = "#332288", "0.3", {"boxstyle": "round,pad=0,rounding_size=1"}
@@ -71,7 +72,10 @@ def draw_way(ax: plt.Axes, *points: tuple[float, float], head: str = "-|>", **st
     line = {"color": LINE, "linewidth": 1, "linestyle": "-", **style}
     ax.plot(*zip(*points, strict=True), zorder=1, **line)
     if head:
-        ax.annotate("", points[-1], points[-2], arrowprops={"arrowstyle": head, **line})
+        (x0, y0), (x1, y1) = points[-2:]
+        near = x1 - 0.1 * np.sign(x1 - x0), y1 - 0.1 * np.sign(y1 - y0)  # a shaft would fill gaps
+        arrow = {"arrowstyle": head, **line, "linestyle": "-", "shrinkA": 0, "shrinkB": 0}
+        ax.annotate("", points[-1], near, arrowprops=arrow)
 
 
 def draw_ways(ax: plt.Axes, gradients: bool, label: bool) -> None:
@@ -127,7 +131,8 @@ def show_vae(topic: str) -> None:
     for name in BOXES:
         if name != "label" or topic == "conditional":
             draw_box(ax, name, texts[name], name in marked)
-    ax.text(42.5, 33, "q(z | x), a cloud for x", ha="center", fontsize=9.5)
+    given = "x, y" if topic == "conditional" else "x"
+    ax.text(42.5, 33, f"q(z | {given}), a cloud for x", ha="center", fontsize=9.5)
     ax.text(84.5, 22.6, "z", ha="center", style="italic")
     style = {"color": MARK, "weight": "bold"} if "gradients" in marked else {"color": LINE}
     ax.text(57, 14.9, "gradients", fontsize=9.5, **style)

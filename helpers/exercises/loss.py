@@ -182,7 +182,7 @@ EXERCISES = {
             *_on_a_grid(2, [(-0.2, 0.1), (0.0, 1.0)]),
         ],
         "It is -ELBO minus -log p(x), or the KL from the cloud to the posterior, which is the same "
-        "number. With one or two latent dimensions a grid can tell; with more, none can.",
+        "number. With one or two latent dimensions a grid can tell; with many, none can.",
         slips(
             "This is -ELBO. The gap is what lies between it and -log p(x).",
             _negative_elbo,

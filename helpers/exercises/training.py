@@ -262,9 +262,9 @@ EXERCISES = {
         "explore",
         "d",
         "One step at 0.1 throws the codes to where they cost a thousand nats or far more. Some "
-        "runs flee from there to codes that say nothing, others diverge: float32 ends at 3.4e38, "
-        "which is exp(88.7), and a loss beyond it turns the weights into nan. Lower the rate, "
-        "start anew.",
+        "runs flee from there to codes that say nothing, one may recover, others stay at thousands "
+        "of nats. Beyond 3.4e38, where float32 ends, the weights would turn into nan. Lower the "
+        "rate, start anew.",
         {
             "a": "Compare the last loss of two or more seeds, at 0.01 and at 0.1.",
             "b": "Print the histories at 0.1. Is nan in every one of them?",
