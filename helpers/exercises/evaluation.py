@@ -90,7 +90,7 @@ EXERCISES = {
     4: Choice(
         "explore",
         "b",
-        "Some of 5,000 draws from the prior land on any hill of the plane, the lost ones, too. "
+        "Some of 5,000 draws from the prior land on nearly any hill, most of the lost ones, too. "
         "For most images the encoder knows the hill, and the prior wastes its draws elsewhere. "
         "In 50 dimensions hardly any draw of the prior would land.",
         {
