@@ -84,12 +84,13 @@ EXERCISES = {
         "explore",
         "d",
         "Many images share nearly one code, and the cheapest answer to all of them is "
-        "their average: that is the blur. With all 10,000 the average says too little again.",
+        "their average: that is the blur. An average of few is still grainy, and one of all "
+        "10,000 says too little.",
         {
             "a": "Compare the two lines for a count of 30. Which distance is smaller?",
             "b": "Try 10,000, the average of all test images, after 300.",
             "c": "Print it for a count of 30. How many times larger is the one than the other?",
         },
-        nudge="What single picture would you draw, if 60 pictures had the same code?",
+        nudge="Which of the two lines changes with the count, and for which count is it lowest?",
     ),
 }
