@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parent.parent
 REDUCED = {
     "00_autoencoder": {"epochs": 1},
     "05_training": {"epochs": 1, "short_epochs": 1, "seeds": [1]},
-    "06_visualization": {"epochs": 1},
+    "06_visualization": {"epochs": 1, "seeds": [1]},
     "07_beta": {"epochs": 1, "seeds": [1], "betas": [0, 1, 32]},
     "08_evaluation": {"epochs": 1, "seeds": [1], "draws": 200, "images": 40, "test_images": 60},
     "09_deeper": {

@@ -1,6 +1,6 @@
 """Exercises of notebook 06."""
 
-from helpers.exercises.engine import Build, Choice, case_rng, slips
+from helpers.exercises.engine import Build, Choice, Number, slips
 
 from collections.abc import Callable
 
@@ -16,21 +16,6 @@ def _points(
     )
 
 
-def _tiles(images: np.ndarray, rows: int, columns: int) -> np.ndarray:
-    return np.reshape(images, (rows, columns, 28, 28))
-
-
-def _hung(tiles: np.ndarray) -> np.ndarray:
-    rows, columns = tiles.shape[:2]
-    return tiles.swapaxes(1, 2).reshape(28 * rows, 28 * columns)
-
-
-def _images() -> list[tuple]:
-    rng = case_rng(6)
-    pages = [(2, 3), (4, 2), (1, 2), (3, 3)]
-    return [(rng.random((r * c, 784), "float32"), r, c) for r, c in pages]
-
-
 EXERCISES = {
     1: Choice(
         "predict",
@@ -43,11 +28,17 @@ EXERCISES = {
             "c": "He does not average the clouds' centres: each code comes from one cloud.",
             "d": "How wide is a cloud near the centre of the plane? The prior has width 1.",
         },
+        nudge="Whose mu and sigma are in z, and are they the same for the next picture?",
     ),
     2: Build(
         "points_on_page(rows, columns, low, high)",
         _points(),
-        lambda: [(3, 5, 0.1, 0.8), (2, 4, 0.05, 0.95), (4, 4, 0.001, 0.999), (5, 2, 0.3, 0.6)],
+        lambda: [
+            (3, 5, 0.1, 0.8),
+            (30, 20, 0.05, 0.95),
+            (15, 15, 0.001, 0.999),
+            (12, 40, 0.3, 0.6),
+        ],
         "Columns follow z[0], rows z[1] in reverse. Between neighbours lies the same share of the "
         "prior in each dimension, so the points are dense where the prior is.",
         slips(
@@ -71,42 +62,35 @@ EXERCISES = {
             _points(lambda n, *ends: norm.ppf(np.linspace(*ends, n, endpoint=False))),
         ),
         measure=lambda points, *case: {"the points": points(*case)},
+        nudge="Write down the corners first: which code hangs at the top left, which at the right?",
     ),
-    3: Build(
-        "assemble(images, rows, columns)",
-        lambda *case: _hung(_tiles(*case)),
-        _images,
-        "A line of the page runs through one line of each tile in its row: the line of the tile "
-        "comes before the column of the page.",
-        slips(
-            "One reshape alone lays the pixels of an image side by side. What comes first along a "
-            "line of the page: the next tile's pixels, or this tile's next line?",
-            lambda images, rows, columns: np.reshape(images, (28 * rows, 28 * columns)),
-            "The tiles hang in the right places, but each is transposed.",
-            lambda *case: _hung(_tiles(*case).swapaxes(2, 3)),
-            "The tiles are hung column by column. Read the page row by row.",
-            lambda images, rows, columns: _hung(_tiles(images, columns, rows).swapaxes(0, 1)),
-            "The first row of tiles hangs at the bottom. Row 0 of a picture is its top.",
-            lambda *case: _hung(_tiles(*case)[::-1]),
-            "The whole page is upside down, digits included.",
-            lambda *case: _hung(_tiles(*case))[::-1],
-            "Each row of tiles runs from right to left.",
-            lambda *case: _hung(_tiles(*case)[:, ::-1]),
-            "Rows and columns have changed places: the page should be 28 rows high.",
-            lambda images, rows, columns: _hung(_tiles(images, columns, rows)),
-            "All tiles hang below one another, in one column.",
-            lambda images, rows, columns: np.reshape(images, (-1, 28)),
-        ),
+    3: Number(
+        "predict",
+        6 - np.log(50),
+        "A code says at most log 50 = 3.91 nats about which of 50 pictures it is, since it can do "
+        "no more than name one. The other 2.09 nats are a difference from the prior.",
+        {
+            6: "That would leave nothing for the information. Must a code say nothing?",
+            0: "Then all 6 nats would be information. Can a code say so much of 50 pictures?",
+            np.log(50): "That is the most that the information can be. What is left of the KL?",
+            6 - np.log2(50): "That is a logarithm to base 2. Nats belong to the natural one.",
+            6 - np.log10(50): "That is a logarithm to base 10. Nats belong to the natural one.",
+            6 + np.log(50): "The KL is the sum of the two parts. Which of them do you want?",
+        },
+        hint="The mean KL is a sum of two parts, and one of them has a largest value.",
+        nudge="Into which two parts does a mean KL fall, and how large can each of them be?",
     ),
     4: Choice(
         "explore",
         "d",
         "Many images share nearly one code, and the cheapest answer to all of them is "
-        "their average: that is the blur. With all 10,000 the average says too little again.",
+        "their average: that is the blur. An average of few is still grainy, and one of all "
+        "10,000 says too little.",
         {
             "a": "Compare the two lines for a count of 30. Which distance is smaller?",
             "b": "Try 10,000, the average of all test images, after 300.",
             "c": "Print it for a count of 30. How many times larger is the one than the other?",
         },
+        nudge="Which of the two lines changes with the count, and for which count is it lowest?",
     ),
 }

@@ -122,7 +122,7 @@ def test_right_answers_of_another_form_are_right(name):
 DRAWN = set(
     "autoencoder.3 encoder.2 encoder.5 sampling.3 decoder.3 decoder.5 loss.3 loss.4".split()
 )
-DRAWN |= set("visualization.3 evaluation.3 conditional.2 conditional.3".split())
+DRAWN |= set("evaluation.3 conditional.2 conditional.3".split())
 
 
 @pytest.mark.parametrize("seed", [1, 20261126])

@@ -1,5 +1,4 @@
 import numpy as np
-import tensorflow as tf
 from keras import ops
 from scipy.stats import norm
 
@@ -30,28 +29,4 @@ def in_lists(rows, columns, low, high):
     return [[[a, d] for a in across] for d in down[::-1]]
 
 
-def with_stacks(images, rows, columns):
-    lines = [images[k * columns : (k + 1) * columns] for k in range(rows)]
-    return np.vstack([np.hstack([image.reshape(28, 28) for image in line]) for line in lines])
-
-
-def with_transpose(images, rows, columns):
-    tiles = tf.reshape(images, (rows, columns, 28, 28))
-    return tf.reshape(tf.transpose(tiles, (0, 2, 1, 3)), (28 * rows, 28 * columns))
-
-
-def pixel_lines(images, rows, columns):
-    tiles = ops.reshape(images, (rows, columns, 28, 28))
-    lines = [ops.reshape(tiles[i, :, y], (-1,)) for i in range(rows) for y in range(28)]
-    return ops.stack(lines)
-
-
-RIGHT = {
-    2: [point_by_point, by_broadcasting, by_indexing, in_lists],
-    3: [
-        with_stacks,
-        with_transpose,
-        pixel_lines,
-        lambda images, r, c: np.block([list(line) for line in images.reshape(r, c, 28, 28)]),
-    ],
-}
+RIGHT = {2: [point_by_point, by_broadcasting, by_indexing, in_lists]}
