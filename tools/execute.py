@@ -22,7 +22,7 @@ from nbformat import NotebookNode
 ROOT = Path(__file__).resolve().parent.parent
 # What tests and classes at once run in place of a full run.
 REDUCED = {
-    "00_autoencoder": {"epochs": 1},
+    "00_autoencoder": {"epochs": 1, "seeds": [1]},
     "05_training": {"epochs": 1, "short_epochs": 1, "seeds": [1]},
     "06_visualization": {"epochs": 1, "seeds": [1]},
     "07_beta": {"epochs": 1, "seeds": [1], "betas": [0, 1, 32]},

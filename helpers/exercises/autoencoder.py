@@ -10,9 +10,10 @@ ENTROPY = -(0.75 * log(0.75) + 0.25 * log(0.25))
 
 
 def _clouds() -> list[tuple]:
+    """Draws and codes on a plane as wide as the autoencoder's, and pictures."""
     rng = case_rng(8)
-    sizes = [(5, 8, 3), (4, 1, 2), (1, 6, 2)]
-    return [(rng.normal(0, 3, (m, d)), rng.normal(0, 3, (n, d))) for m, n, d in sizes]
+    sizes = [(60, 500, 2), (1, 300, 2), (8, 60, 784)]
+    return [(rng.normal(-10, 20, (m, d)), rng.normal(-10, 15, (n, d))) for m, n, d in sizes]
 
 
 def _distances(points: np.ndarray, known: np.ndarray) -> np.ndarray:
@@ -41,19 +42,22 @@ EXERCISES = {
         },
         tolerance=0.005,
         hint="Only two of the ten terms differ from 0: those with the shares 0.75 and 0.25.",
+        nudge="Before you count: will it be above 1, and will it be below 2?",
     ),
     2: Choice(
         "predict",
-        "b",
-        "The decoder's hidden units see what they saw before, so every picture is rebuilt as "
-        "before. Nothing in this loss cares how far out the codes lie; the VAE's second part does.",
+        "c",
+        "The decoder reads what it read before, noise and all, so every picture is rebuilt as "
+        "before. But the pull charges for each unit of distance from the origin. So this loss has "
+        "a unit of length, and a plane that is stretched as a whole is a worse one.",
         {
-            "a": "The decoder divides by 10 what the encoder has multiplied by 10. What do its "
-            "hidden units see?",
-            "c": "The code is what the encoder gives, and its last layer gives 10 times as much.",
-            "d": "The codes are farther apart, but the decoder looks at them with a tenth of the "
-            "weights. What is left of the difference?",
+            "a": "The centres lie farther apart, and the clouds are as many times wider. What is "
+            "left of the difference, once the decoder has divided?",
+            "b": "That holds for the first part. The second part reads the codes before the "
+            "decoder divides them.",
+            "d": "The decoder divides the noise by 10, too. What does it read in the end?",
         },
+        nudge="What does the decoder read after it has divided, and what does the pull read?",
     ),
     3: Build(
         "distance_to_nearest(points, known)",
@@ -85,17 +89,19 @@ EXERCISES = {
             "The nearest codes themselves came out. How far are they from the points?",
             lambda p, k: k[_distances(p, k).argmin(axis=1)],
         ),
+        nudge="How would you do it for a single point, and what is left to do for all of them?",
     ),
     4: Choice(
         "explore",
         "d",
-        "How large a share is depends on what you call far. That the rectangle wastes most, and "
-        "the fitted normal next, does not; the other two are too close to rank.",
+        "How large a share is depends on what you call far. That the fitted normal wastes most "
+        "does not. And a kernel density with blots of no width would waste nothing: it hands out "
+        "known codes. So this measurement alone must not choose the width.",
         {
             "a": "Compare a tenth with a half. Which yardstick is easier to exceed?",
-            "b": "Call count_far(0.5) and look at the rectangle.",
-            "c": "Call count_far(0.1) and compare the row of the fitted normal with the VAE's "
-            "prior.",
+            "b": "Call count_far(0.5) and look at the row of the fitted normal.",
+            "c": "Call count_far(0.1) and compare the rows of the two.",
         },
+        nudge="Call it with 0.1, 0.2 and 0.5: which row is the largest each time?",
     ),
 }
