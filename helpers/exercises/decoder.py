@@ -109,7 +109,7 @@ EXERCISES = {
         "explore",
         37,
         "1 + exp(-37) is rounded to 1, even with 64 bits, so p is 1 and 1 - p is 0. More digits "
-        "move the place where it breaks; the logit has no such place.",
+        "move the place where it breaks; `softplus` of the logit has no such place.",
         {
             17: "That is where 32 bits give up. Ask for float64.",
             36: "At 36 the price is off, and still finite. Go on.",
