@@ -94,9 +94,9 @@ EXERCISES = {
     4: Choice(
         "explore",
         "d",
-        "How large a share is depends on what you call far. That the fitted normal wastes most "
-        "does not. And a kernel density with blots of no width would waste nothing: it hands out "
-        "known codes. So this measurement alone must not choose the width.",
+        "How large a share is depends on what you call far. That the autoencoder's fitted normal "
+        "wastes most does not. And a kernel density with blots of no width would waste nothing: "
+        "it hands out known codes. So this measurement alone must not choose the width.",
         {
             "a": "Compare a tenth with a half. Which yardstick is easier to exceed?",
             "b": "Call count_far(0.5) and look at the row of the fitted normal.",
