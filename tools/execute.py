@@ -25,7 +25,7 @@ REDUCED = {
     "00_autoencoder": {"epochs": 1, "seeds": [1]},
     "05_training": {"epochs": 1, "short_epochs": 1, "seeds": [1]},
     "06_visualization": {"epochs": 1, "seeds": [1]},
-    "07_beta": {"epochs": 1, "seeds": [1], "betas": [0, 1, 32]},
+    "07_beta": {"epochs": 1, "seeds": [1], "betas": [1, 20, 36]},
     "08_evaluation": {"epochs": 1, "seeds": [1], "draws": 200, "images": 40, "test_images": 60},
     "09_deeper": {
         "epochs": 1, "final_epochs": 1, "images": 5_000, "final_images": 5_000,

@@ -9,16 +9,17 @@ EXERCISES = {
     1: Choice(
         "predict",
         "d",
-        "A mean over 784 pixels is a beta of 784. Even the first fraction of a nat saves only some "
-        "26 nats for one, so the prior itself is the best cloud for every image.",
+        "A mean over 784 pixels is a beta of 784. Even the first nat saves only some 32, so no "
+        "weak code pays, with warm-up or without.",
         {
-            "a": "Possible, but rare. First count the nats: what does one nat of KL save, and "
-            "what does it cost here?",
+            "a": "That happens below the price of the first nat. What does a nat of KL cost here, "
+            "and could a unit that lives pay for it?",
             "b": "Where clouds overlap because the KL is cheap, it would not be 0. How much does "
             "a mean over pixels leave of the reconstruction loss?",
             "c": "The same decoder uses its code with a sum over the pixels. What did the mean "
             "change?",
         },
+        nudge="How many nats of reconstruction, a sum over pixels, does a nat of KL cost here?",
     ),
     2: Number(
         "predict",
@@ -36,6 +37,7 @@ EXERCISES = {
             0.0245: "The mean runs over 64 x 64 x 3 values here, not over 784.",
         },
         hint="What does a nat of KL in one unit add to the loss, and what a nat in one value?",
+        nudge="By which number is each of the two terms divided, and what else multiplies one?",
     ),
     3: Build(
         "objective_with_target(reconstruction, kl_of_units, weight, target)",
@@ -44,6 +46,7 @@ EXERCISES = {
             (np.float32(120.5), np.float32([0.3, 1.1, 0.7]), 10.0, 5.0),  # below the target
             (np.float32(98), np.float32([2.5, 0.2, 1.9, 0.01, 3.3]), 4.0, 3.0),  # above
             (np.float32(150), np.float32([0.6, 0.9]), 0.5, 20.0),
+            (np.float32(122), np.linspace(0, 1.4, 16, dtype="float32"), 4.0, 8.0),
         ],
         "Below the target each nat of KL is paid for, above it is charged; so the weight, if it "
         "is large enough, holds the KL at C, and all that is left to lower is the distortion.",
@@ -64,22 +67,26 @@ EXERCISES = {
             lambda d, kl, weight, target: d + ops.abs(weight * ops.sum(kl) - target),
             "The weight is missing.",
             lambda d, kl, weight, target: d + ops.abs(ops.sum(kl) - target),
+            "NumPy and float() leave the tape: no gradient comes back. Write it with keras.ops.",
+            lambda d, kl, weight, target: np.asarray(d + weight * abs(np.sum(kl) - target)),
             "The reconstruction is missing: without it no code need say anything.",
             lambda d, kl, weight, target: weight * ops.abs(ops.sum(kl) - target),
             "The weight multiplies the reconstruction, too.",
             lambda d, kl, weight, target: weight * (d + ops.abs(ops.sum(kl) - target)),
         ),
         gradient=(0, 1),
+        nudge="What should the loss be at a KL of C, and what a nat above it and a nat below?",
     ),
     4: Choice(
         "explore",
         "b",
-        "At a price above some 26 even the first fraction of a nat costs more than it saves. "
-        "Nobody trained these models for your price: the curve alone decides.",
+        "The first nat saves some 32: at a higher price even the weakest code costs more than it "
+        "saves. Nobody trained these models for your price: the curve alone decides.",
         {
             "a": "Its sum with a price of 1 is lowest. What is lowest at 8, and at 16?",
-            "c": "Try 24, 28 and 36, and look at the KL that is printed.",
+            "c": "Try 24, 28 and 40, and look up the rate of the model that is named.",
             "d": "It costs its price times its rate, as well. Look at 0.3, then at 4.",
         },
+        nudge="Which model is named at a price below 1, at some prices between, and at 40?",
     ),
 }
