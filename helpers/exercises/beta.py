@@ -12,7 +12,7 @@ EXERCISES = {
         "A mean over 784 pixels is a beta of 784. Even the first nat saves only some 32, so no "
         "weak code pays, with warm-up or without.",
         {
-            "a": "That happens below the price of the first nat. What does a nat of KL cost here, "
+            "a": "That happens below what the first nat saves. What does a nat of KL cost here, "
             "and could a unit that lives pay for it?",
             "b": "Where clouds overlap because the KL is cheap, it would not be 0. How much does "
             "a mean over pixels leave of the reconstruction loss?",
@@ -48,7 +48,7 @@ EXERCISES = {
             (np.float32(150), np.float32([0.6, 0.9]), 0.5, 20.0),
             (np.float32(122), np.linspace(0, 1.4, 16, dtype="float32"), 4.0, 8.0),
         ],
-        "Below the target each nat of KL is paid for, above it is charged; so the weight, if it "
+        "Below the target each nat of KL is rewarded, above it is charged; so the weight, if it "
         "is large enough, holds the KL at C, and all that is left to lower is the distortion.",
         slips(
             "A KL below the target is rewarded here. A distance has no sign.",
