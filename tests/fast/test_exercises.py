@@ -99,6 +99,13 @@ def test_there_are_three_wrong_answers(name):
     assert all(hint[-1] in ".?" and len(hint) > 15 for hint in hints)
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_the_first_hint_is_one_of_its_own(name):
+    nudge, wrong = find(name).nudge, find(name).wrong
+    hints = wrong if isinstance(find(name), Build) else wrong.values()
+    assert len(nudge) > 15 and nudge[-1] in ".?" and nudge not in hints
+
+
 @pytest.mark.parametrize(("name", "at"), WRONG)
 def test_a_wrong_answer_gets_its_hint(name, at):
     exercise = find(name)
