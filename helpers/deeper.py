@@ -127,11 +127,12 @@ def train_deep(setting: DeepSetting) -> dict:
     validation, test = (binarise(x, 0) for x in held_out) if setting.binary else held_out
     vae, start = build_deep_vae(setting), time.perf_counter()
     options = {"batch_size": setting.batch_size, "epochs": setting.epochs, "seed": setting.seed}
-    history = vae.fit(x, validation_data=(validation,), verbose=0, **options).history
+    options |= {"validation_data": (validation,), "validation_batch_size": 1_000, "verbose": 0}
+    history = vae.fit(x, **options).history
     seconds = time.perf_counter() - start
     pairs = zip(history["reconstruction_loss"], history["kl_divergence"], strict=True)
     kept = {"loss": [d + r for d, r in pairs], "val_loss": history["val_loss"]}  # with beta 1
-    loss = vae.evaluate(test)
+    loss = vae.evaluate(test, batch_size=1_000)
     terms = {name: loss[name] for name in ("reconstruction_loss", "kl_divergence")}
     terms |= {"validation_loss": kept["val_loss"][-1], "history": kept}
     return {**terms, "seconds": seconds, "weights": vae.get_weights()}

@@ -5,6 +5,8 @@ from helpers.decoder import build_decoder
 from helpers.deeper import DeepSetting, build_deep_decoder, build_deep_encoder, build_deep_vae
 from helpers.encoder import build_encoder
 from helpers.evaluation import binarise
+from helpers.exercises import find
+from helpers.exercises.engine import verdict
 from helpers.training import VAE
 
 from itertools import pairwise
@@ -269,7 +271,7 @@ def test_the_history_counts_the_kl_in_full_whatever_beta_is(mnist, monkeypatch):
 def test_training_and_measuring_take_the_right_images(mnist, monkeypatch, binary):
     calls, measured = [], []
 
-    def evaluate(self, x):
+    def evaluate(self, x, batch_size):
         measured.append(x)
         return dict.fromkeys(NAMES, float(len(measured)))
 
@@ -316,3 +318,10 @@ def test_bad_settings_are_rejected(change, message, monkeypatch, mnist):
 def test_validation_images_are_not_trained_on():
     with pytest.raises(ValueError, match=r"^images: expected a whole number from 1 to 55000"):
         deeper.train_deep(DeepSetting(images=55_001))
+
+
+@pytest.mark.parametrize("answer", [697, 702, 703, 703.5, 705, 711])
+def test_the_length_of_a_climb_is_one_whole_number(answer):
+    steps = 30 * -(-60_000 // 128)
+    assert deeper.rate_schedule(1.0, steps).warmup_steps == find("deeper.1").right == 704
+    assert verdict(find("deeper.1"), answer).state == "wrong"
