@@ -41,13 +41,14 @@ EXERCISES = {
     2: Choice(
         "predict",
         "a",
-        "The deep network pays 1.2 nats more for a finer code and saves more than 20: each code "
+        "The deep network pays about a nat more for a finer code and saves twenty: each code "
         "stands for fewer pictures, so their average is less of a blur.",
         {
             "b": "The manifold is decoded from points of a grid. No noise is added there.",
-            "c": "150 and 128 were measured on test images, which neither network has seen.",
+            "c": "Both losses were measured on test images, which neither network has seen.",
             "d": "Compare the two values of the KL. Which network pays more?",
         },
+        nudge="Which of the two networks pays more for its codes, and what does it get for that?",
     ),
     3: Build(
         "rates_at(step, peak, steps, first)",
@@ -102,5 +103,6 @@ EXERCISES = {
             "b": "Compare the two means. How many times larger is the first?",
             "d": "The second line is what the best Gaussians leave open. Which line is larger?",
         },
+        nudge="Which of the two printed means is larger, and by how much?",
     ),
 }
