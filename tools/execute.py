@@ -28,8 +28,8 @@ REDUCED = {
     "07_beta": {"epochs": 1, "seeds": [1], "betas": [1, 20, 36]},
     "08_evaluation": {"epochs": 1, "seeds": [1], "draws": 200, "images": 40, "test_images": 60},
     "09_deeper": {
-        "epochs": 1, "final_epochs": 1, "images": 5_000, "final_images": 5_000,
-        "grid_steps": [0.1, 0.1, 0.05], "test_images": 60,
+        "epochs": 1, "final_epochs": 1, "seeds": [1], "images": 1_000, "latent_dims": [2],
+        "grid_step": 0.1, "test_images": 60,
     },
     "10_conditional": {"epochs": 1, "seeds": [1]},
 }  # fmt: skip

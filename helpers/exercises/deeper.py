@@ -21,28 +21,34 @@ EXERCISES = {
     1: Number(
         "predict",
         704,
-        "An epoch has 469 batches, the last one not full: 14,070 steps, and 5 % of them climb.",
+        "An epoch has 469 batches, the last one not full: 14,070 steps, and 5 % of them, 703.5, "
+        "which `rate_schedule` rounds to 704.",
         {
+            703: "Close: 5 % of the steps are no whole number. What does `round` make of it?",
+            703.5: "Give the whole number that `rate_schedule` makes of it.",
+            702: "The last batch of an epoch is not full. It is a step all the same.",
             14_070: "These are all the steps. Which share of them does the warm-up take?",
             645: "These are 55,000 images. Here the validation images join the training.",
-            2_812.5: "That is the course's batch of 32. These batches have 128 images.",
-            188: "These are 8 epochs. `best` trains for 30.",
+            2_812: "That is the course's batch of 32. These batches have 128 images.",
             23: "That is 5 % of one epoch. The schedule spans the whole training.",
             13_366: "These are the steps of the fall. How many come before it?",
             90_000: "A step is a batch of images, not one image.",
         },
+        tolerance=1e-5,
         hint="Count the batches of an epoch, then the steps in all, then the share of warm-up.",
+        nudge="How many steps has an epoch, if its last batch is not full?",
     ),
     2: Choice(
         "predict",
         "a",
-        "The deep network pays 1.2 nats more for a finer code and saves more than 20: each code "
+        "The deep network pays about a nat more for a finer code and saves twenty: each code "
         "stands for fewer pictures, so their average is less of a blur.",
         {
             "b": "The manifold is decoded from points of a grid. No noise is added there.",
-            "c": "150 and 128 were measured on test images, which neither network has seen.",
+            "c": "Both losses were measured on test images, which neither network has seen.",
             "d": "Compare the two values of the KL. Which network pays more?",
         },
+        nudge="Which of the two networks pays more for its codes, and what does it get for that?",
     ),
     3: Build(
         "rates_at(step, peak, steps, first)",
@@ -51,6 +57,7 @@ EXERCISES = {
             (np.array([0, 5, 20, 29, 30, 75, 110, 170, 200, 230, 300]), 0.8, 200, 30),
             (np.array([0, 10, 40, 50, 60]), 2.0, 50, 0),  # no warm-up
             (np.array([700, 3, 12]), 1.5, 1_000, 8),
+            (np.arange(0, 13_500, 25), 2e-3, 12_900, 645),
             (np.array([4]), 0.6, 9, 4),
         ],
         "Both parts meet at the peak, and the half cosine is flat at its two ends: no jump, a "
@@ -83,6 +90,8 @@ EXERCISES = {
             "The climb has the peak missing, or the fall: both are shares of it.",
             lambda step, peak, steps, first: _rates()(step, 1.0, steps, first),
         ),
+        tolerance=1e-5,
+        nudge="At which steps is the rate 0, at which the peak, and what joins these points?",
     ),
     4: Choice(
         "explore",
@@ -94,5 +103,6 @@ EXERCISES = {
             "b": "Compare the two means. How many times larger is the first?",
             "d": "The second line is what the best Gaussians leave open. Which line is larger?",
         },
+        nudge="Which of the two printed means is larger, and by how much?",
     ),
 }

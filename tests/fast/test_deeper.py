@@ -5,6 +5,8 @@ from helpers.decoder import build_decoder
 from helpers.deeper import DeepSetting, build_deep_decoder, build_deep_encoder, build_deep_vae
 from helpers.encoder import build_encoder
 from helpers.evaluation import binarise
+from helpers.exercises import find
+from helpers.exercises.engine import verdict
 from helpers.training import VAE
 
 from itertools import pairwise
@@ -37,6 +39,27 @@ def test_number_of_parameters(widths, encoder, decoder):
     assert build_deep_vae(DeepSetting(tuple(widths))).count_params() == encoder + decoder
 
 
+@pytest.mark.parametrize("latent_dim", [1, 2, 10])
+def test_the_code_is_as_wide_as_asked(latent_dim):
+    encoder = dense(784, 7, 5, 3) + 2 * dense(3, latent_dim)
+    decoder = dense(latent_dim, 3, 5, 7, 784)
+    assert build_deep_encoder(WIDTHS, latent_dim=latent_dim).count_params() == encoder
+    assert build_deep_decoder(WIDTHS, latent_dim=latent_dim).count_params() == decoder
+    vae = build_deep_vae(DeepSetting(WIDTHS, latent_dim=latent_dim))
+    assert vae.count_params() == encoder + decoder
+    x = np.zeros((3, 784), "float32")
+    assert [part.shape for part in vae.encoder(x)] == [(3, latent_dim)] * 3
+
+
+@pytest.mark.parametrize("latent_dim", [0, -1, 2.0, True, None])
+def test_a_bad_width_of_the_code_is_rejected(latent_dim):
+    for build in (build_deep_encoder, build_deep_decoder):
+        with pytest.raises(ValueError, match=r"^latent_dim: expected a whole number of at least 1"):
+            build(WIDTHS, latent_dim=latent_dim)
+    with pytest.raises(ValueError, match=r"^latent_dim: expected a whole number of at least 1"):
+        build_deep_vae(DeepSetting(WIDTHS, latent_dim=latent_dim))
+
+
 def test_the_defaults_are_the_courses_model():
     rng = np.random.default_rng(0)
     for ours, theirs, width in (
@@ -48,6 +71,7 @@ def test_the_defaults_are_the_courses_model():
         np.testing.assert_array_equal(ours(points), theirs(points))
     setting = DeepSetting()
     assert (setting.widths, setting.activation, setting.binary) == ((64,), "relu", False)
+    assert setting.latent_dim == 2
     assert build_deep_vae(setting).count_params() == 101_652
 
 
@@ -191,7 +215,7 @@ def test_beta_grows_to_1_in_the_first_half_of_the_steps(start, monkeypatch):
     np.testing.assert_allclose(used, expected, rtol=1e-6)
 
 
-SETTING = DeepSetting((16, 8), "gelu", 64, 4e-3, True, epochs=1, seed=3, images=640)
+SETTING = DeepSetting((16, 8), "gelu", 64, 4e-3, True, epochs=2, seed=3, images=640)
 
 
 @pytest.mark.parametrize("binary", [False, True])
@@ -199,16 +223,21 @@ def test_what_training_returns(mnist, binary):
     setting = SETTING._replace(binary=binary)
     result = deeper.train_deep(setting)
     terms = {"reconstruction_loss", "kl_divergence", "validation_loss"}
-    assert set(result) == {*terms, "seconds", "weights"}
+    assert set(result) == {*terms, "history", "seconds", "weights"}
+    assert [len(result["history"][name]) for name in ("loss", "val_loss")] == [2, 2]
+    assert result["history"]["val_loss"][-1] == result["validation_loss"]
     assert result["seconds"] > 0
     vae = build_deep_vae(setting)
     start = vae.get_weights()
     vae.set_weights(result["weights"])
     assert abs(vae.get_weights()[0] - start[0]).max() > 1e-3
-    loss = vae.evaluate(binarise(mnist.x_test, 0) if binary else mnist.x_test)
-    assert result["kl_divergence"] == pytest.approx(loss["kl_divergence"], rel=1e-5)
+    test, validation = (
+        vae.evaluate(binarise(x, 0) if binary else x) for x in (mnist.x_test, mnist.x_val)
+    )
+    assert result["validation_loss"] == pytest.approx(validation["loss"], rel=0.005)
+    assert result["kl_divergence"] == pytest.approx(test["kl_divergence"], rel=1e-5)
     # The noise is other noise: one draw for each of 10,000 images.
-    assert result["reconstruction_loss"] == pytest.approx(loss["reconstruction_loss"], rel=0.005)
+    assert result["reconstruction_loss"] == pytest.approx(test["reconstruction_loss"], rel=0.005)
 
 
 def test_training_depends_on_its_setting_alone():
@@ -216,31 +245,55 @@ def test_training_depends_on_its_setting_alone():
     for global_seed in (0, 7):
         keras.utils.set_random_seed(global_seed)
         results.append(deeper.train_deep(SETTING._replace(images=128)))
+        other = deeper.train_deep(SETTING._replace(images=128, seed=4))  # on the same model
     first, again = results
+    assert other["validation_loss"] != first["validation_loss"]
     for name in NAMES[1:]:
         assert first[name] == again[name]
     np.testing.assert_equal(first["weights"], again["weights"])
+
+
+def test_the_history_counts_the_kl_in_full_whatever_beta_is(mnist, monkeypatch):
+    """Each epoch's loss is the -ELBO, with beta 1, though beta still grows."""
+    seen, fit = [], VAE.fit
+
+    def keep(self, *args, **kwargs):
+        seen.append(fit(self, *args, **kwargs))
+        return seen[-1]
+
+    monkeypatch.setattr(VAE, "fit", keep)
+    result = deeper.train_deep(SETTING._replace(beta_start=0.1))
+    [told] = [history.history for history in seen]
+    terms = np.add(told["reconstruction_loss"], told["kl_divergence"])
+    np.testing.assert_allclose(result["history"]["loss"], terms)
+    assert told["loss"][0] < terms[0] - 0.1
 
 
 @pytest.mark.parametrize("binary", [False, True])
 def test_training_and_measuring_take_the_right_images(mnist, monkeypatch, binary):
     calls, measured = [], []
 
-    def evaluate(self, x):
+    def evaluate(self, x, batch_size):
         measured.append(x)
         return dict.fromkeys(NAMES, float(len(measured)))
 
-    monkeypatch.setattr(VAE, "fit", lambda self, *args, **kwargs: calls.append((args, kwargs)))
+    def fit(self, *args, **kwargs):
+        calls.append((args, kwargs))
+        history = keras.callbacks.History()
+        history.history = {name: [9.0, 8.0] for name in (*NAMES, "val_loss")}
+        return history
+
+    monkeypatch.setattr(VAE, "fit", fit)
     monkeypatch.setattr(VAE, "evaluate", evaluate)
-    setting = DeepSetting((4,), batch_size=48, epochs=3, seed=5, binary=binary, images=56_000)
+    setting = DeepSetting((4,), batch_size=48, epochs=3, seed=5, binary=binary, images=54_000)
     result = deeper.train_deep(setting)
     [((x,), kwargs)] = calls
-    np.testing.assert_array_equal(x[:55_000], mnist.x_train)
-    np.testing.assert_array_equal(x[55_000:], mnist.x_val[:1_000])
-    assert [kwargs[name] for name in ("batch_size", "epochs", "seed")] == [48, 3, 5]
-    for images, expected in zip(measured, (mnist.x_test, mnist.x_val), strict=True):
+    np.testing.assert_array_equal(x, mnist.x_train[:54_000])
+    [validation], [test] = kwargs["validation_data"], measured
+    for images, expected in ((validation, mnist.x_val), (test, mnist.x_test)):
         np.testing.assert_array_equal(images, binarise(expected, 0) if binary else expected)
-    assert [result[name] for name in (*NAMES[1:], "validation_loss")] == [1, 1, 2]
+    assert [kwargs[name] for name in ("batch_size", "epochs", "seed")] == [48, 3, 5]
+    assert [result[name] for name in (*NAMES[1:], "validation_loss")] == [1, 1, 8]
 
 
 @pytest.mark.parametrize(
@@ -264,6 +317,13 @@ def test_bad_settings_are_rejected(change, message, monkeypatch, mnist):
             use(DeepSetting(**change))
 
 
-def test_more_images_than_there_are_are_rejected():
-    with pytest.raises(ValueError, match=r"^images: expected a whole number from 1 to 60000"):
-        deeper.train_deep(DeepSetting(images=60_001))
+def test_validation_images_are_not_trained_on():
+    with pytest.raises(ValueError, match=r"^images: expected a whole number from 1 to 55000"):
+        deeper.train_deep(DeepSetting(images=55_001))
+
+
+@pytest.mark.parametrize("answer", [697, 702, 703, 703.5, 705, 711])
+def test_the_length_of_a_climb_is_one_whole_number(answer):
+    steps = 30 * -(-60_000 // 128)
+    assert deeper.rate_schedule(1.0, steps).warmup_steps == find("deeper.1").right == 704
+    assert verdict(find("deeper.1"), answer).state == "wrong"
