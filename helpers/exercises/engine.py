@@ -32,7 +32,7 @@ class Choice(NamedTuple):
     right: str
     why: str  # said when the answer is right
     wrong: dict[str, str]  # the hint for each of the other letters
-    nudge: str = ""  # the first hint, before one that names the slip
+    nudge: str  # the first hint, before one that names the slip
 
 
 class Number(NamedTuple):
@@ -42,9 +42,9 @@ class Number(NamedTuple):
     right: float
     why: str
     wrong: dict[float, str]  # the hints for the likely slips
+    nudge: str
     tolerance: float = 0.01
     hint: str = "Work it out again, step by step."  # for every other number
-    nudge: str = ""
 
 
 class Build(NamedTuple):
@@ -60,11 +60,11 @@ class Build(NamedTuple):
     cases: Callable[[], list[tuple]]  # arguments that the student has not seen, made anew
     why: str
     wrong: dict[str, Callable]  # from a hint to a function with the slip that it names
+    nudge: str
     gradient: tuple[int, ...] = ()
     measure: Callable[..., dict] | None = None
     tolerance: float = 1e-3
     kind: str = "build"
-    nudge: str = ""
 
 
 def slips(*hints_and_functions: str | Callable) -> dict[str, Callable]:

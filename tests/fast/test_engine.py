@@ -17,7 +17,7 @@ import tensorflow as tf
 from keras import ops
 
 CHOICE = Choice("predict", "b", "Because.", {"a": "Hint a.", "c": "Hint c."}, "Look.")
-NUMBER = Number("predict", 2.0, "Because.", {-2.0: "The sign."}, hint="Another way.")
+NUMBER = Number("predict", 2.0, "Because.", {-2.0: "The sign."}, "Look.", hint="Another way.")
 
 
 def cases():
@@ -39,6 +39,7 @@ BUILD = Build(
         "A mean for a sum.": lambda m, s: kl(m, s) / 3,
         "The sign.": lambda m, s: -kl(m, s),
     },
+    "Look.",
     gradient=(0, 1),
 )
 VALUES = BUILD._replace(gradient=())
@@ -94,7 +95,7 @@ def test_right_functions():
 
 
 def test_several_results():
-    pair = Build("two(m, s)", lambda m, s: (m, 2 * s), cases, "Because.", {})
+    pair = Build("two(m, s)", lambda m, s: (m, 2 * s), cases, "Because.", {}, "Look.")
     for answer in (lambda m, s: [m, 2 * s], lambda m, s: np.stack([m, 2 * s])):
         assert verdict(pair, answer).state == "right"
     for answer in (lambda m, s: m, lambda m, s: (m,), lambda m, s: m.sum(), lambda m, s: {}.get(1)):
@@ -102,7 +103,7 @@ def test_several_results():
     assert "Return them all" in verdict(pair, lambda m, s: m.sum()).hint
     text = verdict(BUILD, lambda m, s: (m, s)).text
     assert text.startswith("not right yet: the result is a tuple of 2, not one array.")
-    rows = Build("one(m, s)", lambda m, s: m, cases, "Because.", {})
+    rows = Build("one(m, s)", lambda m, s: m, cases, "Because.", {}, "Look.")
     assert verdict(rows, lambda m, s: [list(row) for row in m]).state == "right"
 
 
