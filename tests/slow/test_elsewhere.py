@@ -57,5 +57,6 @@ def test_a_notebook_runs(name, tmp_path):
     (tmp_path / "run").mkdir()
     nb = execute(tmp_path / f"{name}.ipynb", tmp_path / "run", REDUCED.get(name, {}))
     assert all(cell.execution_count for cell in nb.cells if cell.cell_type == "code")
-    assert nb.cells[-1].outputs[0].text == "elsewhere\n"
+    proof = nbformat.v4.new_notebook(cells=nb.cells[-1:])
+    assert printed(proof) == "elsewhere\n"  # in one piece or, from a slow kernel, in more
     assert printed(nb, "stderr") == ""

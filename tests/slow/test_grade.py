@@ -304,7 +304,7 @@ def test_every_row_that_went_wrong_says_why(graded):
         "is no Python": "'this is no Python (' raised SyntaxError", "leaves": "raised SystemExit",
         "waits": "raised", "limits the grader": "raised PermissionError",
         "is from Colab": "raised ModuleNotFoundError", "fails to look": "raised IndexError",
-        "without imports": "raised NameError: name 'tf' is not defined",
+        "without imports": "raised NameError: name 'np' is not defined",
         "ends early": "exit code 3", "loops in an exercise": "took longer than",
     }  # fmt: skip
     assert problems.keys() == {f"{name}.ipynb" for name in reasons} | {"an essay.txt"}
