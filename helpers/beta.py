@@ -152,6 +152,13 @@ def draw_weights(vae: VAE, seed: int) -> VAE:
     return vae
 
 
+def start_as(vae: VAE, fresh: VAE) -> None:
+    """Give the compiled `vae` all that `fresh`, of the same layers, starts with: state, too."""
+    mine, drawn = ([*model.variables, *model.optimizer.variables] for model in (vae, fresh))
+    for old, new in zip(mine, drawn, strict=True):
+        old.assign(new)
+
+
 def train(setting: Setting) -> dict:
     """Train a model as `setting` says: its test terms, history and weights.
 
@@ -168,9 +175,7 @@ def train(setting: Setting) -> dict:
         fresh = draw_weights(compile_with_adam(BetaVAE(setting)), setting.seed)
         vae = _compiled.setdefault(setting.latent_dim, fresh)
         vae.turn(setting)
-        mine, drawn = ([*model.variables, *model.optimizer.variables] for model in (vae, fresh))
-        for old, new in zip(mine, drawn, strict=True):
-            old.assign(new)
+        start_as(vae, fresh)
         history = vae.fit(x, epochs=setting.epochs, seed=setting.seed, verbose=0).history
         loss, weights = vae.evaluate(mnist.x_test), vae.get_weights()
     pairs = zip(history["reconstruction_loss"], history["kl_divergence"], strict=True)

@@ -1,7 +1,7 @@
 """How far two latent dimensions go, notebook 09: deeper networks and a learning-rate schedule."""
 
 from helpers.argument_checks import PIXELS, check_real, check_whole
-from helpers.beta import BetaVAE, Setting, draw_weights
+from helpers.beta import BetaVAE, Setting, draw_weights, start_as
 from helpers.data import load_mnist
 from helpers.encoder import Encoder
 from helpers.evaluation import Binarised, binarise
@@ -135,9 +135,7 @@ def train_deep(setting: DeepSetting) -> dict:
     with _one_at_a_time:
         vae, start = _kept.get(name, fresh), time.perf_counter()
         _kept.clear()
-        mine, drawn = ([*model.variables, *model.optimizer.variables] for model in (vae, fresh))
-        for old, new in zip(mine, drawn, strict=True):
-            old.assign(new)
+        start_as(vae, fresh)
         history = vae.fit(x, **options).history
         seconds = time.perf_counter() - start
         loss, weights = vae.evaluate(test, batch_size=1_000), vae.get_weights()

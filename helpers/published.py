@@ -1,7 +1,7 @@
 """The model of the source as it was published, kept for comparison; notebooks 02, 05.
 
 Its sampling layer draws z_mean + 0.1 * exp(s) * epsilon, while its KL term counts exp(s)
-as the variance. The two disagree, so its printed loss bounds nothing: `audit` gives the
+as the variance. The two disagree, so its printed loss is no bound: `audit` gives the
 bound that it should have printed.
 """
 

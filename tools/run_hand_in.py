@@ -28,7 +28,7 @@ class Tell:
         self.send, self.solutions, self.count = send, solutions, 0
 
     def __call__(
-        self, exercise: str, answer: object = ..., solution: bool = False, **_: object
+        self, exercise: str, answer: object = ..., solution: bool = False, *, hint: bool = False
     ) -> None:
         """Take an answer as `check` does."""
         from helpers.exercises import engine, find

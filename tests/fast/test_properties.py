@@ -382,7 +382,7 @@ SLOW_ONES = BUILDERS | {"fit_gaussians", "explore", "load_mnist", "audit", "comp
 LEFT_OUT = {
     "objective": "a line of the compiled training step: scalars in, a scalar out",
     **dict.fromkeys(("check_match", "compose", "add_sampling", "dense_layers"), "models alone"),
-    **dict.fromkeys(("weights_of", "draw_kernels", "knob"), "models alone"),
+    **dict.fromkeys(("weights_of", "draw_kernels", "knob", "start_as"), "models alone"),
     **dict.fromkeys(("train", "train_binary", "train_deep", "sweep"), "minutes: own tests"),
     "results_on_dask": "what a sweep does on Dask",
     **dict.fromkeys(("workers_that_fit", "load_vae", "script"), "no numbers to take"),
