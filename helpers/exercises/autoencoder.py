@@ -55,7 +55,7 @@ EXERCISES = {
             "left of the difference, once the decoder has divided?",
             "b": "That holds for the first part. The second part reads the codes before the "
             "decoder divides them.",
-            "d": "The decoder divides the noise by 10, too. What does it read in the end?",
+            "d": "The decoder divides the noise by 100, too. What does it read in the end?",
         },
         nudge="What does the decoder read after it has divided, and what does the pull read?",
     ),
