@@ -95,8 +95,8 @@ EXERCISES = {
         "explore",
         "d",
         "How large a share is depends on what you call far. That the autoencoder's fitted normal "
-        "wastes most does not. And a kernel density with blots of no width would waste nothing: "
-        "it hands out known codes. So this measurement alone must not choose the width.",
+        "wastes most does not. And a kernel density with blots of no width would waste next to "
+        "nothing: it hands out training codes. So this measurement must not choose the width.",
         {
             "a": "Compare a tenth with a half. Which yardstick is easier to exceed?",
             "b": "Call count_far(0.5) and look at the row of the fitted normal.",

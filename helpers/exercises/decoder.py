@@ -59,8 +59,7 @@ EXERCISES = {
     2: Number(
         "predict",
         log(9),
-        "p / (1 - p) = exp(logit), so the logit is the logarithm of the odds, here of 9 to 1. "
-        "Its name comes from there.",
+        "p / (1 - p) = exp(logit), so the logit is the logarithm of the odds, here of 9 to 1.",
         {
             1 / (1 + np.exp(-0.9)): "That is the probability for a logit of 0.9. Here it is the "
             "other way round.",
