@@ -26,7 +26,10 @@ REDUCED = {
     "05_training": {"epochs": 1, "short_epochs": 1, "seeds": [1]},
     "06_visualization": {"epochs": 1, "seeds": [1]},
     "07_beta": {"epochs": 1, "seeds": [1], "betas": [1, 20, 36]},
-    "08_evaluation": {"epochs": 1, "seeds": [1], "draws": 200, "images": 40, "test_images": 60},
+    "08_evaluation": {
+        "epochs": 1, "source_epochs": 1, "seeds": [1], "draws": 200, "images": 40,
+        "test_images": 60,
+    },
     "09_deeper": {
         "epochs": 1, "final_epochs": 1, "seeds": [1], "images": 1_000, "latent_dims": [2],
         "grid_step": 0.1, "test_images": 60,
