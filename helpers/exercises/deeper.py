@@ -41,7 +41,7 @@ EXERCISES = {
     2: Choice(
         "predict",
         "a",
-        "The deep network pays about a nat more for a finer code and saves more than twenty: each "
+        "The deep network pays about a nat more for a finer code and saves twenty: each "
         "code stands for fewer pictures, so their average is less of a blur.",
         {
             "b": "The manifold is decoded from points of a grid. No noise is added there.",
