@@ -36,7 +36,7 @@ def results_on_dask(
     with ExitStack() as stack:
         if scheduler is None:
             # Dask would have them give freed memory back to the system at once, and fetch it anew
-            # for each chunk of batches: training took 1.6 times as long.
+            # for each chunk of batches: the course's network trained 1.6 times as long.
             given = {k: v for k, v in dask.config.get(ENVIRONMENT).items() if "TRIM" not in k}
             stack.enter_context(dask.config.set({ENVIRONMENT: given}))
             # Memory was weighed when the workers were counted; Dask need not pause them for it.

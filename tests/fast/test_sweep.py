@@ -340,7 +340,7 @@ def test_workers_fit_into_cores_and_memory(monkeypatch, cores, free, limit, fit)
 
 
 def test_local_workers_keep_the_memory_that_they_need_again(monkeypatch):
-    """With it, glibc gives every freed array back, and training takes 1.6 times as long."""
+    """With it, glibc gives freed arrays back at once, and small networks train more slowly."""
     monkeypatch.delenv("MALLOC_TRIM_THRESHOLD_", raising=False)
     assert sweep(os.getenv, ["MALLOC_TRIM_THRESHOLD_", "OMP_NUM_THREADS"], workers=2) == {
         "MALLOC_TRIM_THRESHOLD_": None, "OMP_NUM_THREADS": "1",
