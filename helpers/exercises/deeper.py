@@ -41,8 +41,8 @@ EXERCISES = {
     2: Choice(
         "predict",
         "a",
-        "The deep network pays about a nat more for a finer code and saves twenty: each "
-        "code stands for fewer pictures, so their average is less of a blur.",
+        "The deep network pays about a nat more for a finer code and saves twenty: its decoder can "
+        "draw what the code tells, the average of fewer pictures, which is less of a blur.",
         {
             "b": "The manifold is decoded from points of a grid. No noise is added there.",
             "c": "Both losses were measured on test images, which neither network has seen.",
