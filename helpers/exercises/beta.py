@@ -81,7 +81,7 @@ EXERCISES = {
         "explore",
         "b",
         "The first nat saves some 32: at a higher price even the weakest code costs more than it "
-        "saves. Nobody trained these models for your price: the curve alone decides.",
+        "saves. No model need have been trained at your price: the curve alone decides.",
         {
             "a": "Its sum with a price of 1 is lowest. What is lowest at 8, and at 16?",
             "c": "Try 24, 28 and 40, and look up the rate of the model that is named.",
