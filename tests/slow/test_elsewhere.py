@@ -43,8 +43,10 @@ def test_what_windows_lacks_is_absent():
 
 
 def test_the_unit_tests_pass():
-    options = "-n 2 --dist worksteal -p no:cacheprovider --ignore tests/fast/test_notebooks.py"
-    done = run("-m", "pytest", "tests/fast", *options.split())
+    # The oracle compares what TensorFlow computes, which knows nothing of text or processes.
+    options = "-n 2 --dist worksteal -p no:cacheprovider"
+    ignored = [f"--ignore=tests/fast/test_{name}.py" for name in ("notebooks", "oracle")]
+    done = run("-m", "pytest", "tests/fast", *options.split(), *ignored)
     assert done.returncode == 0, done.stdout + done.stderr
     assert int(re.search(r"(\d+) passed", done.stdout)[1]) >= LEAST
 
